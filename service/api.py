@@ -1,0 +1,128 @@
+"""The JSON API under `/.api/links`. Errors are problem documents, see `service.answers`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, Response, request
+
+from service import db, models
+from service.answers import answer_json, problem
+from service.links import InvalidLinkError, check_link, check_url
+
+blueprint = Blueprint("api", __name__, url_prefix="/.api/links")
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 500
+MAX_CURSOR = 200
+
+
+class BadBodyError(Exception):
+    """The request's body can't be used; `answer` says why."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+@blueprint.before_request
+def open_database() -> None:
+    """Every route here reads or writes links."""
+    db.ensure_open()
+
+
+@blueprint.errorhandler(BadBodyError)
+def answer_bad_body(error: BadBodyError) -> Response:
+    """400, 415 or 422, as found while reading the body."""
+    return error.answer
+
+
+@blueprint.errorhandler(InvalidLinkError)
+def answer_invalid(error: InvalidLinkError) -> Response:
+    """422 with one entry a wrong field."""
+    entries = [{"field": field, "message": message} for field, message in error.errors.items()]
+    return problem(422, f"The link is not valid: {error}.", errors=entries)
+
+
+@blueprint.post("")
+def create() -> Response:
+    """201 with the link and its Location, or 409 with the link that has the name."""
+    body = _read_body({"name", "url"})
+    name, url = check_link(body.get("name"), body.get("url"))
+    try:
+        link = models.create_link(name, url)
+    except models.LinkExistsError as error:
+        return problem(409, f"{error.link.name} exists already.", link=as_json(error.link))
+    response = answer_json(as_json(link), 201)
+    response.headers["Location"] = _address(link)
+    return response
+
+
+@blueprint.get("")
+def index() -> Response:
+    """A page of links in the order of their folded names; `next`, if not null, is the `cursor` of the following one."""
+    cursor = request.args.get("cursor", "")
+    asked = request.args.get("limit", str(DEFAULT_PAGE))
+    if len(cursor) > MAX_CURSOR:
+        return problem(400, "cursor is not one that this list gave out.")
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 5 and 1 <= int(asked) <= MAX_PAGE):
+        return problem(400, f"limit must be a whole number from 1 to {MAX_PAGE}.")
+    links, following = models.list_links(cursor, int(asked))
+    return answer_json({"links": [as_json(link) for link in links], "next": following})
+
+
+@blueprint.get("/<name>")
+def read(name: str) -> Response:
+    """200 with the link, in whatever spelling it was asked for."""
+    link = models.find_link(name)
+    return answer_json(as_json(link)) if link else _missing()
+
+
+@blueprint.patch("/<name>")
+def change(name: str) -> Response:
+    """200 with the link as changed. The name stays: another one is another link."""
+    body = _read_body({"url"})
+    link = models.change_link(name, check_url(body.get("url")))
+    return answer_json(as_json(link)) if link else _missing()
+
+
+@blueprint.delete("/<name>")
+def delete(name: str) -> Response:
+    """204, or 404 when there is no such link."""
+    return Response(status=204) if models.delete_link(name) else _missing()
+
+
+def as_json(link: models.Link) -> dict[str, str]:
+    """The link as the API shows it; times in UTC, to the second."""
+    return {"name": link.name, "url": link.url, "created": _when(link.created), "updated": _when(link.updated)}
+
+
+def _when(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _address(link: models.Link) -> str:
+    return f"/.api/links/{quote(link.name)}"
+
+
+def _missing() -> Response:
+    return problem(404, "There is no such link.")
+
+
+def _read_body(allowed: set[str]) -> dict[str, Any]:
+    """The body as an object with no other than the allowed members. Raises BadBodyError."""
+    if request.mimetype != "application/json":
+        raise BadBodyError(problem(415, "The body must be JSON, sent as Content-Type: application/json."))
+    try:
+        body = json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError):
+        raise BadBodyError(problem(400, "The body is not valid JSON.")) from None
+    if not isinstance(body, dict):
+        raise BadBodyError(problem(400, "The body must be a JSON object."))
+    if unknown := sorted(set(body) - allowed):
+        entries = [{"field": field[:100], "message": "is not known here"} for field in unknown[:20]]
+        raise BadBodyError(problem(422, f"Only {', '.join(sorted(allowed))} can be given here.", errors=entries))
+    return body

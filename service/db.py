@@ -1,0 +1,159 @@
+"""The database connection. The only module that may assume SQLite; everything else speaks peewee."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+from peewee import Database, DatabaseProxy, PeeweeException
+from playhouse import db_url  # type: ignore[import-untyped]
+from playhouse.apsw_ext import APSWDatabase  # type: ignore[import-untyped]
+
+BUSY_TIMEOUT = 5.0  # seconds a statement waits for another process's write
+# peewee wraps what a statement raises when it starts, and not what it raises while its rows are read.
+DATABASE_ERRORS = (PeeweeException, apsw.Error)
+
+# What the models are bound to; `configure` says which database it stands for.
+database: DatabaseProxy = DatabaseProxy()
+
+
+class StorageError(Exception):
+    """The database can't be used as configured; the message says what to change and holds no secret."""
+
+
+class SqliteFile(APSWDatabase):  # type: ignore[misc]
+    """A SQLite file through apsw, whose wheel carries a SQLite without the WAL-reset bug, whatever the base ships.
+
+    One connection a thread, kept open: with the last connection SQLite deletes the -wal, and a snapshot taken through
+    a read-only mount needs one to read a live database. A connection whose file is no longer the one at the path (a
+    restore has put another there) is opened again.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            path,
+            # FULL: a commit acknowledged to somebody survives a power cut too; writes are rare enough to pay for it.
+            pragmas={"foreign_keys": 1, "synchronous": "FULL"},
+            timeout=BUSY_TIMEOUT,
+            # A deferred transaction that reads first can't wait for a writer when it comes to write: it fails at once.
+            lock_type="IMMEDIATE",
+            autoconnect=False,
+            # Without CREATE: a database that is gone is an error, not an empty database.
+            flags=apsw.SQLITE_OPEN_READWRITE,
+        )
+        self._opened = threading.local()
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        self._opened.file = self._file_now()
+        return connection
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.database)  # noqa: PTH116 - each request asks; Path would double the cost
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def is_stale(self) -> bool:
+        """True when this thread's connection holds another file than the one at the path."""
+        return not self.is_closed() and getattr(self._opened, "file", None) != self._file_now()
+
+    def create(self) -> None:
+        """Make the file where there is none, and put it into WAL mode, which it then keeps."""
+        folder = Path(self.database).parent
+        if not folder.is_dir():
+            raise StorageError(f"the folder of the database does not exist: {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageError(f"no permission to write in the folder of the database: {folder}")
+        self.connect_params["flags"] |= apsw.SQLITE_OPEN_CREATE
+        try:
+            self.connect()
+        finally:
+            self.connect_params["flags"] &= ~apsw.SQLITE_OPEN_CREATE
+        deadline = time.monotonic() + BUSY_TIMEOUT
+        while (mode := self._switch_to_wal()) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if mode != "wal":
+            raise StorageError(f"the database can't be put into WAL mode (it stays {mode or 'locked'}): {folder}")
+
+    def _switch_to_wal(self) -> str | None:
+        """The journal mode now, or None while another process is at it: this one lock SQLite doesn't wait for."""
+        try:
+            return str(self.pragma("journal_mode", "wal"))
+        except PeeweeException as error:
+            if is_busy(error):
+                return None
+            raise
+
+
+def configure(url: str) -> Database:
+    """Bind the models to the database at `url`; opens nothing. Raises StorageError."""
+    if url.startswith("sqlite:"):
+        path = db_url.parse(url)["database"] if url.startswith("sqlite:///") else ""
+        if not path or path == ":memory:":
+            raise StorageError("DATABASE_URL must name a file: sqlite:////absolute/path or sqlite:///relative/path")
+        chosen: Database = SqliteFile(path)
+    else:
+        try:
+            chosen = db_url.connect(url, autoconnect=False)
+        except (RuntimeError, ValueError):
+            # Their messages repeat the URL, which may hold a password.
+            raise StorageError("DATABASE_URL is not understood: unknown scheme or no database name") from None
+    database.initialize(chosen)
+    return chosen
+
+
+def create() -> None:
+    """Connect this thread, making the database where that is ours to do. Raises StorageError or a database error."""
+    close()
+    chosen = database.obj
+    if isinstance(chosen, SqliteFile):
+        chosen.create()
+    else:
+        chosen.connect()
+
+
+def ensure_open() -> None:
+    """Connect this thread, or keep its connection when it is still good. Raises a database error."""
+    chosen = database.obj
+    if isinstance(chosen, SqliteFile) and chosen.is_stale():
+        chosen.close()
+    chosen.connect(reuse_if_open=True)
+
+
+def close() -> None:
+    """Close this thread's connection, if any."""
+    if not database.obj.is_closed():
+        database.obj.close()
+
+
+def discard() -> None:
+    """Close this thread's connection after a failure, forgetting it when even that fails."""
+    try:
+        close()
+    except DATABASE_ERRORS:
+        dispose()
+
+
+def dispose() -> None:
+    """Forget this thread's connection without closing it: after a fork it belongs to the parent."""
+    database.obj.dispose()
+
+
+@contextmanager
+def write() -> Iterator[None]:
+    """A transaction that holds the write lock from its start. Commits, or rolls back on any exception."""
+    with database.atomic():
+        yield
+
+
+def is_busy(error: BaseException) -> bool:
+    """True when `error` only says that another process was writing for the whole timeout."""
+    return isinstance(getattr(error, "orig", error), apsw.BusyError)

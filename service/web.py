@@ -1,0 +1,139 @@
+"""Puts the application together: blueprints, static files, errors, headers."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, render_template, request
+from loguru import logger
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from service import api, assets, db, health, log, migrations, views
+from service.answers import problem, wants_json
+from service.context import Context, current
+from service.settings import read_settings
+
+MAX_BODY = 64 * 1024  # bytes; a link with all its fields is far below
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# style-src and img-src from here alone, and no script at all: nothing a link holds can run.
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def build_app(config: Mapping[str, str] | None) -> Flask:
+    """The whole application, see `service.create_app`. Raises SettingsError or StorageError."""
+    settings = read_settings(os.environ if config is None else config)
+    log.configure(settings.log_level)
+    db.configure(settings.database)
+
+    app = Flask("service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
+    # `/name//rest` is the link's business; folding the slashes would answer with a redirect of our own.
+    app.url_map.merge_slashes = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals["static_url"] = static_url
+    app.extensions["golinks"] = Context(settings.release, assets.load(), len(migrations.known_steps()))
+
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(api.blueprint)
+    app.register_blueprint(views.blueprint)
+    app.add_url_rule("/static/<name>", view_func=static_file)
+    app.before_request(refuse_cross_site)
+    app.after_request(add_headers)
+    app.register_error_handler(HTTPException, answer_error)
+    for error in db.DATABASE_ERRORS:
+        app.register_error_handler(error, answer_database_error)
+    app.wsgi_app = log.RequestLog(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def static_url(name: str) -> str:
+    """The address of a static file, with its content's hash in it."""
+    return f"/static/{current().assets.hashed[name]}"
+
+
+def static_file(name: str) -> Response:
+    """A static file under its hashed name, for where no proxy serves them from STATIC_ROOT."""
+    body = current().assets.content.get(name)
+    if body is None:
+        raise NotFound
+    response = Response(body, mimetype=mimetypes.guess_type(name)[0] or "application/octet-stream")
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
+
+
+def refuse_cross_site() -> None:
+    """Raises 403 for a change that another site's page sent. Clients that are no browser send none of the headers."""
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        allowed = site in ("same-origin", "none")
+    else:
+        # Browsers leave Sec-Fetch-Site out on plain http, but then say where the page came from.
+        source = request.headers.get("Origin") or request.headers.get("Referer")
+        allowed = source is None or same_host(source, request.host)
+    if not allowed:
+        raise Forbidden("This change was asked for by another site's page, so it was not made.")
+
+
+def same_host(source: str, host: str) -> bool:
+    """True when the origin or address `source` is on `host` (with its port, as in the Host header)."""
+    try:
+        return urlsplit(source).netloc.lower() == host.lower()
+    except ValueError:
+        return False
+
+
+def add_headers(response: AnyResponse) -> AnyResponse:
+    """The policies only the application knows; the proxy sets the others."""
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
+    if response.mimetype == "text/html":
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def answer_error(error: HTTPException) -> AnyResponse:
+    """The error as a page or a problem document, with the headers it has (Allow, Retry-After)."""
+    response = error.get_response()
+    status = error.code or 500
+    if status < 400:
+        return response
+    detail = error.description or "The request failed."
+    if wants_json():
+        answer: AnyResponse = problem(status, detail)
+    else:
+        identity = request.environ.get(log.REQUEST_ID_KEY, "")
+        page = render_template("error.html", status=status, title=error.name, detail=detail, request_id=identity)
+        answer = Response(page, status, mimetype="text/html")
+    for header in ("Allow", "Retry-After"):
+        if header in response.headers:
+            answer.headers[header] = response.headers[header]
+    return answer
+
+
+def answer_database_error(error: Exception) -> AnyResponse:
+    """503 without internals: somebody else is writing, or the database is gone. Trying again may help."""
+    if db.is_busy(error):
+        logger.warning("the database stayed busy for {} s", db.BUSY_TIMEOUT)
+    else:
+        logger.opt(exception=error).error("the database failed")
+        # The next request tries with a new connection.
+        db.discard()
+    detail = "The service can't reach its data at the moment. Please try again in a few seconds."
+    if wants_json():
+        answer: AnyResponse = problem(503, detail)
+    else:
+        identity = request.environ.get(log.REQUEST_ID_KEY, "")
+        page = render_template(
+            "error.html", status=503, title="Service Unavailable", detail=detail, request_id=identity
+        )
+        answer = Response(page, 503, mimetype="text/html")
+    answer.headers["Retry-After"] = "2"
+    return answer

@@ -1,0 +1,131 @@
+"""The schema's steps, and the command that applies them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peewee import Database, OperationalError
+
+from service import db, migrations
+from service.migrate import main, migrate
+from service.migrations import MigrationError, Step
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def opened(database_path: Path) -> Database:
+    """An empty open database."""
+    database = db.configure(f"sqlite:///{database_path}")
+    db.create()
+    return database
+
+
+def _ask(database: Database, sql: str) -> Any:
+    cursor: Any = database.execute_sql(sql)  # type: ignore[no-untyped-call]
+    return cursor.fetchone()[0]
+
+
+def _create_table(database: Database, name: str) -> None:
+    database.execute_sql(f"CREATE TABLE {name} (id INTEGER)")  # type: ignore[no-untyped-call]
+
+
+def _create(table: str) -> Step:
+    def apply(database: Database) -> None:
+        _create_table(database, table)
+
+    return Step({"one": 1, "two": 2}[table], f"000x_{table}", apply)
+
+
+def test_fresh_then_repeated(database_path: Path) -> None:
+    newest = len(migrations.known_steps())
+    first = migrate(f"sqlite:///{database_path}")
+    assert (first.before, first.after, len(first.applied)) == (0, newest, newest)
+    again = migrate(f"sqlite:///{database_path}")
+    assert (again.before, again.after, again.applied) == (newest, newest, ())
+    assert [path.name for path in database_path.parent.iterdir()] == ["links.db"]
+
+
+def test_the_database_is_set_up(opened: Database) -> None:
+    pragmas = {name: _ask(opened, f"PRAGMA {name}") for name in ("journal_mode", "foreign_keys")}
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1}
+    assert _ask(opened, "PRAGMA synchronous") == 2
+    assert _ask(opened, "PRAGMA busy_timeout") == 5000
+    db.close()
+
+
+def test_a_failing_step_leaves_no_trace(opened: Database) -> None:
+    def fail(database: Database) -> None:
+        _create_table(database, "half")
+        raise OperationalError("no more")
+
+    with pytest.raises(MigrationError, match=r"0002_bad failed.*no more"):
+        migrations.run([_create("one"), Step(2, "0002_bad", fail)])
+    assert migrations.stored_version() == 1
+    assert set(opened.get_tables()) == {"one", "schema_version"}
+    assert len(migrations.run([_create("one"), _create("two")])) == 1
+    db.close()
+
+
+def test_a_newer_schema_is_fine(opened: Database) -> None:
+    migrations.run([_create("one"), _create("two")])
+    assert migrations.run([_create("one")]) == []
+    assert migrations.stored_version() == 2
+    db.close()
+
+
+def test_two_processes_at_once(database_path: Path) -> None:
+    environment = {**os.environ, "DATABASE_PATH": str(database_path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "service.migrate"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=30)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    lines = [json.loads(line) for output in outputs for line in output.splitlines()]
+    assert [line["step"] for line in lines if line["event"] == "applied"] == ["0001_links"]
+    assert all(line["after"] == 1 for line in lines if line["event"] == "migrated")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("DATABASE_PATH", "{tmp}/none/links.db", "does not exist"),
+        ("DATABASE_PATH", "{tmp}", "can't be opened"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("DATABASE_URL", "nosuch://user:secret@host/name", "not understood"),
+        ("DATABASE_URL", "links.db", "must look like"),
+    ],
+)
+def test_a_failure_is_one_line(  # noqa: PLR0917 - a row of the table, and pytest's fixtures
+    variable: str,
+    value: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value.format(tmp=tmp_path))
+    assert main() == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert "secret" not in captured.err
+
+
+def test_a_file_that_is_no_database(database_path: Path) -> None:
+    database_path.write_bytes(b"not a database, certainly" * 100)
+    with pytest.raises(db.StorageError, match="not a database"):
+        migrate(f"sqlite:///{database_path}")
