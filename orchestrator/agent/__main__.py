@@ -1,0 +1,123 @@
+"""python -m orchestrator.agent VERB: one JSON object a line on stdout, log lines on stderr, exit code 0, 1 or 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+
+HEALTH = Path(__file__).with_name("health.sh")
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["health"]:
+        # The check is the shell script, here and for those who call it without Python: one truth.
+        os.execv("/bin/sh", ["sh", str(HEALTH)])  # noqa: S606 - one fixed script, nothing from outside
+    from orchestrator.agent.errors import AgentError, StoppedError, explain
+    from orchestrator.agent.events import emit, log
+
+    options = _parse(arguments)
+    os.umask(0o077)  # People's data: for its owner only.
+    _catch_signals()
+    try:
+        return _run(options)
+    except StoppedError as error:
+        if options.verb == "schedule":
+            return 0
+        emit("error", message=error.message, hint=error.hint, code=error.code)
+        return 1
+    except Exception as error:
+        told = explain(error)
+        if not isinstance(error, AgentError):
+            log("debug", "what failed", error=repr(error))
+        emit("error", message=told.message, hint=told.hint, code=told.code)
+        return 2 if told.code == "usage" else 1
+
+
+def _parse(arguments: list[str]) -> Options:
+    import argparse
+
+    backups = argparse.ArgumentParser(add_help=False)
+    backups.add_argument("--backups", type=Path, default=Path("/backups"), help="where snapshots are kept")
+    source = argparse.ArgumentParser(add_help=False)
+    source.add_argument("--source", type=Path, default=Path("/data"), help="the volume to back up")
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another run to end")
+    run.add_argument("--quiet", action="store_true", help="no progress events")
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.agent", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    snapshot = verbs.add_parser("snapshot", parents=[source, backups, run], help="take a snapshot now")
+    snapshot.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
+    snapshot.add_argument("--reason", default="manual", help="why: manual, schedule, before-migration, ...")
+    verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
+    verify = verbs.add_parser("verify", parents=[backups, run], help="read a snapshot again and prove it")
+    verify.add_argument("snapshot", metavar="ID")
+    verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
+    verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
+    return parser.parse_args(arguments, namespace=Options())
+
+
+class Options:
+    """What the command line said; each verb sets its own."""
+
+    verb: str
+    source: Path
+    backups: Path
+    wait: float
+    quiet: bool
+    release: str
+    reason: str
+    snapshot: str
+
+
+def _catch_signals() -> None:
+    import signal
+
+    from orchestrator.agent.errors import StoppedError
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # A second signal must not interrupt the removal of what the first one interrupted.
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_IGN)
+        raise StoppedError(signal.Signals(number).name)
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, stop)
+
+
+def _run(options: Options) -> int:
+    from orchestrator.agent.events import Progress, emit
+
+    progress = Progress(None if getattr(options, "quiet", True) else emit)
+    if options.verb in {"snapshot", "verify"}:
+        os.nice(10)  # The service's own work comes first.
+    if options.verb == "snapshot":
+        from orchestrator.agent.snapshot import take
+
+        done = take(
+            options.source,
+            options.backups,
+            release=options.release,
+            reason=options.reason,
+            wait=options.wait,
+            progress=progress,
+        )
+        emit("done", **done.to_dict())
+    elif options.verb == "verify":
+        from orchestrator.agent.verify import verify
+
+        emit("done", **verify(options.backups, options.snapshot, wait=options.wait, progress=progress))
+    elif options.verb == "list":
+        from orchestrator.agent.store import entries
+
+        emit("done", snapshots=[entry.to_dict() for entry in entries(options.backups)])
+    else:
+        from orchestrator.agent.schedule import Config, Scheduler
+
+        Scheduler(Config.of(os.environ), options.source, options.backups).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

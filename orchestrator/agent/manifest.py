@@ -1,0 +1,300 @@
+"""What a snapshot is called, what its manifest says, and which snapshots may go. Pure; the standard library only.
+
+A snapshot is two files: `<id>.tar.zst`, whose last member is `manifest.json`, and `<id>.json` beside it: the same
+manifest plus what can only be known afterwards (the archive's size and sha256). The second is written last: a
+snapshot exists when it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+FORMAT = 1
+ARCHIVE_SUFFIX = ".tar.zst"
+SIDECAR_SUFFIX = ".json"
+PART_SUFFIX = ".part"
+DATA_PREFIX = "data/"
+SUMS_MEMBER = "SHA256SUMS"
+MANIFEST_MEMBER = "manifest.json"
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{7}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CREATED = "%Y-%m-%dT%H:%M:%SZ"
+# Only in the file beside the archive: what is not known while the archive is still being written.
+SIDECAR_KEYS = frozenset({"snapshot", "bytes", "sha256", "verified"})
+
+
+class ManifestError(ValueError):
+    """A manifest that is not one; the text says which key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """`mode` is octal text such as "0640", so a person can read it."""
+
+    mode: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database as it is in the archive. `path` is relative to the volume; `tables` maps a name to its rows.
+
+    `read` says how it was read: live (beside its writers), immutable (cleanly stopped), aside (crashed: copied with
+    its log first). `journal_mode` is "wal" or "delete" (SQLite stores only that much). `foreign_key_violations` counts
+    rows that point nowhere; None where SQLite cannot tell.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    integrity: str
+    foreign_key_violations: int | None
+    user_version: int
+    application_id: int
+    journal_mode: str
+    page_size: int
+    tables: dict[str, int]
+    mode: str
+    uid: int
+    gid: int
+    read: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The volume's other regular files. `sha256` is that of SHA256SUMS, which has a line for every part."""
+
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What the archive holds. `created` is when the first database was pinned; `root` is the volume's own folder."""
+
+    created: str
+    release: str
+    reason: str
+    sqlite: str
+    root: Owner
+    databases: tuple[Database, ...]
+    files: Files
+    warnings: tuple[str, ...] = ()
+    seconds: float
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, in the order of the fields."""
+        document = asdict(self)
+        return {**document, "databases": list(document["databases"]), "warnings": list(document["warnings"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A committed snapshot: its id, its archive's size and sha256, and when it was last verified."""
+
+    snapshot: str
+    bytes: int
+    sha256: str
+    manifest: Manifest
+    verified: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `<id>.json`."""
+        head = {"snapshot": self.snapshot, "bytes": self.bytes, "sha256": self.sha256, "verified": self.verified}
+        return {**head, **self.manifest.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a listing: a good snapshot, or the name of a broken one and what is wrong with it."""
+
+    snapshot: str
+    detail: Snapshot | None = None
+    error: str = ""
+    created: datetime = field(default=datetime.min.replace(tzinfo=UTC))
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.detail is None:
+            created = self.created.strftime(_CREATED) if self.created.year > 1 else None
+            return {"snapshot": self.snapshot, "created": created, "error": self.error}
+        manifest = self.detail.manifest
+        document: dict[str, Any] = {
+            "snapshot": self.snapshot,
+            "created": manifest.created,
+            "bytes": self.detail.bytes,
+            "sha256": self.detail.sha256,
+            "release": manifest.release,
+            "reason": manifest.reason,
+            "verified": self.detail.verified,
+            "seconds": manifest.seconds,
+            "databases": [database.path for database in manifest.databases],
+            "files": manifest.files.count,
+        }
+        return {**document, "error": self.error} if self.error else document
+
+
+def snapshot_id(created: datetime, sha256: str) -> str:
+    """`20261124T101502-3f9c2ab`: UTC and the first 7 hex digits of the archive's sha256."""
+    return f"{created.astimezone(UTC):%Y%m%dT%H%M%S}-{sha256[:7]}"
+
+
+def is_snapshot_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def created_of(snapshot: str) -> datetime | None:
+    """The time in an id; None when the text is not an id or not a time."""
+    if not is_snapshot_id(snapshot):
+        return None
+    try:
+        return datetime.strptime(snapshot[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def format_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(_CREATED)
+
+
+def parse_time(text: str) -> datetime:
+    """The inverse of format_time; raises ManifestError."""
+    try:
+        return datetime.strptime(text, _CREATED).replace(tzinfo=UTC)
+    except ValueError:
+        raise ManifestError(f"not a time: {text!r}") from None
+
+
+def prunable(entries: Iterable[Entry], *, retain: int) -> tuple[str, ...]:
+    """Ids that may go, oldest first: all good ones but the newest `retain` (at least 1) and the last verified one.
+
+    A broken entry neither counts nor goes: it may be all that is left of something, so a person decides.
+    """
+    good = sorted((entry for entry in entries if not entry.error), key=lambda e: (e.created, e.snapshot), reverse=True)
+    kept = {entry.snapshot for entry in good[: max(retain, 1)]}
+    kept.update([entry.snapshot for entry in good if entry.detail is not None and entry.detail.verified][:1])
+    return tuple(entry.snapshot for entry in reversed(good) if entry.snapshot not in kept)
+
+
+def parse_snapshot(document: object) -> Snapshot:
+    """`<id>.json` -> Snapshot; raises ManifestError."""
+    top = _mapping(document, "document")
+    snapshot, sha256 = _text(top, "snapshot"), _sha256(top, "sha256")
+    if not is_snapshot_id(snapshot):
+        raise ManifestError(f"snapshot: not an id: {snapshot!r}")
+    if not snapshot.endswith(sha256[:7]):
+        raise ManifestError("sha256: does not belong to this id")
+    verified = top.get("verified")
+    if verified is not None:
+        parse_time(_text(top, "verified"))
+    manifest = parse_manifest({key: value for key, value in top.items() if key not in SIDECAR_KEYS})
+    if parse_time(manifest.created) != created_of(snapshot):
+        raise ManifestError("created: does not belong to this id")
+    return Snapshot(snapshot=snapshot, bytes=_int(top, "bytes"), sha256=sha256, manifest=manifest, verified=verified)
+
+
+def parse_manifest(document: object) -> Manifest:
+    """`manifest.json` -> Manifest; raises ManifestError."""
+    top = _mapping(document, "document")
+    version = _int(top, "format")
+    if version != FORMAT:
+        raise ManifestError(f"format: {version} is not known here, only {FORMAT}")
+    created = _text(top, "created")
+    parse_time(created)
+    root, files = _mapping(top.get("root"), "root"), _mapping(top.get("files"), "files")
+    warnings = _list(top, "warnings")
+    databases = tuple(_database(_mapping(one, "databases")) for one in _list(top, "databases"))
+    if not databases:
+        raise ManifestError("databases: none")
+    return Manifest(
+        created=created,
+        release=_text(top, "release"),
+        reason=_text(top, "reason"),
+        sqlite=_text(top, "sqlite"),
+        root=Owner(mode=_mode(root), uid=_int(root, "uid"), gid=_int(root, "gid")),
+        databases=databases,
+        files=Files(count=_int(files, "count"), bytes=_int(files, "bytes"), sha256=_sha256(files, "sha256")),
+        warnings=tuple(str(warning) for warning in warnings),
+        seconds=_seconds(top),
+    )
+
+
+def _database(one: Mapping[str, Any]) -> Database:
+    tables = _mapping(one.get("tables"), "tables")
+    violations = None if one.get("foreign_key_violations") is None else _int(one, "foreign_key_violations")
+    return Database(
+        path=_path(one),
+        bytes=_int(one, "bytes"),
+        sha256=_sha256(one, "sha256"),
+        integrity=_text(one, "integrity"),
+        foreign_key_violations=violations,
+        user_version=_int(one, "user_version", signed=True),
+        application_id=_int(one, "application_id", signed=True),
+        journal_mode=_text(one, "journal_mode"),
+        page_size=_int(one, "page_size"),
+        tables={name: _int(tables, name) for name in tables},
+        mode=_mode(one),
+        uid=_int(one, "uid"),
+        gid=_int(one, "gid"),
+        read=_text(one, "read"),
+    )
+
+
+def _mapping(value: object, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{key}: not an object")
+    return value
+
+
+def _list(mapping: Mapping[str, Any], key: str) -> list[Any]:
+    value = mapping.get(key)
+    if not isinstance(value, list):
+        raise ManifestError(f"{key}: not a list")
+    return value
+
+
+def _text(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    if not isinstance(value, str):
+        raise ManifestError(f"{key}: not a text")
+    return value
+
+
+def _int(mapping: Mapping[str, Any], key: str, *, signed: bool = False) -> int:
+    value = mapping.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or (value < 0 and not signed):
+        raise ManifestError(f"{key}: not a whole number")
+    return value
+
+
+def _seconds(mapping: Mapping[str, Any]) -> float:
+    value = mapping.get("seconds")
+    return value if isinstance(value, float) else float(_int(mapping, "seconds"))
+
+
+def _sha256(mapping: Mapping[str, Any], key: str) -> str:
+    value = _text(mapping, key)
+    if _SHA256.fullmatch(value) is None:
+        raise ManifestError(f"{key}: not a sha256")
+    return value
+
+
+def _mode(mapping: Mapping[str, Any]) -> str:
+    value = _text(mapping, "mode")
+    if re.fullmatch(r"0?[0-7]{3,4}", value) is None:
+        raise ManifestError(f"mode: not octal: {value!r}")
+    return value
+
+
+def _path(mapping: Mapping[str, Any]) -> str:
+    """A restore writes to this path, so it never leaves the volume."""
+    value = _text(mapping, "path")
+    if not value or value.startswith("/") or "\0" in value or any(part in {"", ".", ".."} for part in value.split("/")):
+        raise ManifestError(f"path: not inside the volume: {value!r}")
+    return value
