@@ -1,0 +1,170 @@
+"""Builds the images whose tag is not there yet, with progress; a failing step shows its own last output."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from orchestrator import context
+from orchestrator.engine import Engine, context_files
+from orchestrator.errors import EngineError, OrchestratorError, UsageError
+from orchestrator.model import Stack
+from orchestrator.report import Reporter, size
+from orchestrator.settings import Settings
+from orchestrator.settings import size as parse_size
+from orchestrator.steps import BuildImage, Image
+
+#: Linux takes no single argument of a process that is longer, and RUN gets build arguments as environment.
+CA_LIMIT = 120_000
+_STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
+
+
+def recipes(stack: Stack, root: Path, engine: Engine) -> dict[str, context.Recipe]:
+    """How the image of each service with a build target is made, by service."""
+    targets = {service.name: service.target for service in stack.services if service.target}
+    allowed = context_files(root)
+    base_ids = {
+        image: engine.image_id(image) for image in context.base_images(root, targets.values(), stack.build.args)
+    }
+    return {name: context.recipe(root, target, stack.build.args, allowed, base_ids) for name, target in targets.items()}
+
+
+def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) -> dict[str, Image]:
+    """The image of each service; without an id where it is still to be built or pulled."""
+    found: dict[str, Image] = {}
+    for service in stack.services:
+        reference = f"{service.image}:{made[service.name].digest}" if service.name in made else service.image
+        found[service.name] = Image(reference, engine.image_id(reference))
+    return found
+
+
+def missing(stack: Stack, images: Mapping[str, Image]) -> tuple[BuildImage, ...]:
+    """The builds that a deployment begins with."""
+    return tuple(
+        BuildImage(images[service.name].reference, "its files changed since the last build", service.target)
+        for service in stack.services
+        if service.target and not images[service.name].id
+    )
+
+
+def extra_ca(settings: Settings) -> str:
+    """The text of BUILD_CA_FILE; UsageError if it can't be what a build needs."""
+    if not settings.host.BUILD_CA_FILE:
+        return ""
+    path = settings.root / settings.host.BUILD_CA_FILE
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"BUILD_CA_FILE: {path} cannot be read: {error}") from error
+    if "BEGIN CERTIFICATE" not in text or len(text) > CA_LIMIT:
+        raise UsageError(f"BUILD_CA_FILE: {path} must hold certificates in PEM form, {CA_LIMIT // 1000} kB at most.")
+    return text
+
+
+def require_disk(settings: Settings, engine: Engine) -> None:
+    """Refuses to begin a build that would fill the engine's disk; a remote engine's disk can't be seen from here."""
+    if not engine.is_local:
+        return
+    folder = Path(str(engine.info().get("DockerRootDir", "/")))
+    while not folder.exists():
+        folder = folder.parent
+    free, wanted = shutil.disk_usage(folder).free, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    if free < wanted:
+        raise OrchestratorError(
+            f"only {size(free)} are free for images in {folder}; a build wants {size(wanted)}.",
+            hint="free some (`docker system prune` removes what nothing uses), or lower BUILD_MIN_FREE.",
+        )
+
+
+def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine: Engine, report: Reporter) -> None:
+    """Builds and tags each image; OrchestratorError carries the failing step's last output."""
+    steps = tuple(steps)
+    if not steps:
+        return
+    require_disk(settings, engine)
+    args = dict(stack.build.args) | {"BUILD_CA": extra_ca(settings)}
+    allowed = context_files(settings.root)
+    _, stages = context.parse_dockerfile((settings.root / context.DOCKERFILE).read_text(encoding="utf-8"))
+    for step in steps:
+        with report.step(f"build image {step.target}"):
+            # All files, since the classic builder runs every stage that stands before the target.
+            everything = tuple(source for stage in stages.values() for source in stage.sources)
+            tar = context.tar_of(settings.root, context.files_below(settings.root, everything, allowed))
+            _build_one(step, tar, args, engine, report)
+            repository = step.target.rpartition(":")[0]
+            # What `docker-compose up` looks for.
+            engine.tag(step.target, repository, "latest")
+
+
+def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: Engine, report: Reporter) -> None:
+    last: deque[str] = deque(maxlen=20)
+    current, began = "", time.monotonic()
+
+    def finished() -> None:
+        if current and time.monotonic() - began >= 1:
+            report.say(f"     {step.build_target}: {current} {time.monotonic() - began:.1f} s")
+
+    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args):
+        if "error" in message:
+            text = str(message["error"]).strip()
+            raise OrchestratorError(
+                f"the {step.build_target} image could not be built: {text}.",
+                hint=_build_hint(current, text, last),
+                detail=(f"in: {current}", *last),
+            )
+        line = str(message.get("stream", "")).rstrip()
+        if match := _STEP.match(line):
+            finished()
+            current, began = f"step {match[1]}/{match[2]} {' '.join(match[3].split())[:90]}", time.monotonic()
+            last.clear()
+            report.doing(f"{step.build_target}: {current}")
+        elif line.strip() and not line.lstrip().startswith("--->"):
+            last.extend(part for part in line.splitlines() if part.strip())
+    finished()
+
+
+def _build_hint(current: str, text: str, last: Iterable[str]) -> str:
+    output = "\n".join((text, *last))
+    if " FROM " in current:
+        return "run `python3 -m orchestrator setup`, which gets the base images, or set PYTHON_IMAGE and NGINX_IMAGE."
+    if "CERTIFICATE_VERIFY_FAILED" in output or "SSLError" in output:
+        return "a proxy on the way shows its own certificate: set BUILD_CA_FILE to the file of its authority."
+    if "Could not find a version" in output or "No matching distribution" in output:
+        return "pip found no such package for this base; see service/requirements.txt, and the network of the engine."
+    if "no space left" in output:
+        return "`docker system prune` removes what nothing uses."
+    return "the lines above are the failing step's own output."
+
+
+def require_images(stack: Stack, images: Mapping[str, Image], engine: Engine, report: Reporter) -> dict[str, Image]:
+    """Pulls the images of services that are not built here, where they are missing."""
+    found = dict(images)
+    for service in stack.services:
+        if found[service.name].id:
+            continue
+        if service.target:
+            raise OrchestratorError(
+                f"there is no image of the current files for {service.name}.",
+                hint="run `deploy` without --no-build.",
+            )
+        with report.step(f"pull image {service.image}"):
+            pull(service.image, engine)
+        found[service.name] = Image(service.image, engine.image_id(service.image))
+    return found
+
+
+def pull(reference: str, engine: Engine) -> None:
+    """Pulls an image; OrchestratorError when it is not to be had."""
+    try:
+        for message in engine.pull(reference):
+            if "error" in message:
+                raise EngineError(str(message["error"]))
+    except EngineError as error:
+        raise OrchestratorError(
+            f"image {reference} is not to be had: {error.message}",
+            hint="check its name and the engine's way to the registry.",
+        ) from error

@@ -1,0 +1,319 @@
+"""The verbs: parse, call, print, exit code.
+
+Until a verb runs, only the standard library is imported: help needs no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import bootstrap
+from orchestrator.errors import FAILED, Interrupted, OrchestratorError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.deploy import Session
+    from orchestrator.report import Reporter
+
+PROGRAM = "python -m orchestrator"
+ROOT = Path(__file__).resolve().parent.parent
+
+DESCRIPTION = """\
+Deploys a Flask and SQLite service behind Nginx on one Docker engine, and keeps its data safe.
+
+first time:    python3 -m orchestrator deploy --setup     engine, base images, build, start, wait until healthy
+after changes: python -m orchestrator plan                what would be done, and why
+               python -m orchestrator deploy              does it; nothing to do is a success
+day to day:    python -m orchestrator status | logs -f | backup | backups
+"""
+
+EPILOG = """\
+exit codes: 0 done, or nothing to do; 1 failed, everything as it was; 2 usage or settings; 3 rolled back, the previous
+release serves; 4 another deployment holds the lock; 5 no engine.
+settings: the environment, then .env (what this host is; see .env.example), then config/<environment>.toml (what the
+stack is).
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; the README's list of verbs is made from it."""
+    common = argparse.ArgumentParser(add_help=False)
+    options = common.add_argument_group("global options (before or after the verb)")
+    # Without a default of their own, an option given before the verb is not undone by its absence after it.
+    options.add_argument(
+        "-e",
+        "--environment",
+        choices=("production", "development"),
+        default=argparse.SUPPRESS,
+        help="which config/<environment>.toml (production)",
+    )
+    for flag, text in (
+        ("--json", "exactly one JSON document on stdout"),
+        ("--verbose", "every step as it begins, and tracebacks"),
+        ("--yes", "answer every question with yes"),
+    ):
+        options.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    top.add_argument("--version", action="version", version="golinks orchestrator 0.1.0")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+
+    def verb(name: str, run: Callable[..., int], text: str, more: str = "") -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}. {more}".strip(),
+            parents=[common],
+        )
+        made.set_defaults(run=run)
+        return made
+
+    verb(
+        "setup",
+        setup,
+        "make this machine ready: engine, base images, .env",
+        "Installs the distribution's engine if there is none (asks first; --yes is the answer elsewhere than on a "
+        "terminal), and never touches one that runs. Base images are pulled; where no registry answers, they are made "
+        "from the distribution's packages.",
+    )
+    made = verb(
+        "deploy",
+        deploy,
+        "build, plan and apply, until everything is healthy",
+        "The release that serves is untouched until the new one is healthy; when anything fails, all is undone.",
+    )
+    made.add_argument("--setup", action="store_true", help="do `setup` first, with consent to install what is missing")
+    made.add_argument("--no-build", action="store_true", help="take the images as they are; fail if one is missing")
+    verb("plan", plan, "show what deploy would do, and why", "Changes nothing.")
+    made = verb("status", status, "show services, health, release, resource use, drift and the last snapshot")
+    made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    made = verb(
+        "backup",
+        backup,
+        "take a snapshot of the database volume now",
+        "Consistent while the service is written to, checked, with checksums; kept in the backups volume.",
+    )
+    made.add_argument("--to", metavar="FOLDER", type=Path, help="copy the archive to this folder of the host, too")
+    verb("backups", backups, "list the snapshots")
+    made = verb("logs", logs, "show what the containers wrote")
+    made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
+    made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
+    made.add_argument("-n", "--tail", metavar="N", type=_count, default=200, help="lines of each container (200)")
+    made = verb("exec", execute, "run a command in a service's container", "Its exit code is ours.")
+    made.add_argument("service", metavar="SERVICE", help="app, proxy or backup")
+    made.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
+    made = verb("down", down, "stop and remove containers and networks", "Data and images stay.")
+    made.add_argument("--volumes", action="store_true", help="delete the volumes too: the data AND its snapshots")
+    verb("doctor", doctor, "check this machine and the stack, and say what to do about each finding")
+    made = verb("compose", compose, "write docker-compose.yml from the settings", "For use without the orchestrator.")
+    made.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is not current")
+    return top
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 1 to 1000000")
+    return int(text)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command line and returns the process's exit code."""
+    top = parser()
+    options = top.parse_args(argv)
+    for name, value in (("environment", "production"), ("json", False), ("verbose", False), ("yes", False)):
+        setattr(options, name, getattr(options, name, value))
+    if options.verb is None:
+        top.print_help()
+        return 0
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except KeyboardInterrupt:
+        return bootstrap.tell(Interrupted("interrupted"), json=options.json)
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`| head`); Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OrchestratorError as error:
+        if options.verbose:
+            import traceback
+
+            traceback.print_exc()
+        return bootstrap.tell(error, json=options.json)
+
+
+def _reporter(options: argparse.Namespace) -> Reporter:
+    from orchestrator.report import Reporter
+
+    return Reporter(verbose=options.verbose)
+
+
+def _session(options: argparse.Namespace) -> Session:
+    from orchestrator.deploy import Session
+    from orchestrator.engine import connect
+    from orchestrator.settings import load
+    from orchestrator.stack import build_stack
+
+    settings = load(ROOT, options.environment, os.environ)
+    return Session(settings, build_stack(settings), connect(settings.engine_environment), _reporter(options))
+
+
+def _answer(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:
+    """Prints a verb's result: one JSON document, or the text for people."""
+    from orchestrator.report import document
+
+    print(document(result) if options.json else text)
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> Callable[[str], bool] | None:
+    """How a person is asked: None where nobody can answer."""
+    from orchestrator.packages import terminal
+
+    return (lambda _: True) if options.yes else terminal()
+
+
+def setup(options: argparse.Namespace, *, consent: bool = False) -> int:
+    from orchestrator.setup import setup as run
+
+    result = run(
+        ROOT, options.environment, consent=consent or options.yes, ask=_ask(options), report=_reporter(options)
+    )
+    images = ", ".join(result["images"].values())
+    return _answer(options, result, f"ready: engine {result['engine']}, base images {images}")
+
+
+def deploy(options: argparse.Namespace) -> int:
+    if options.setup:
+        from orchestrator.setup import setup as prepare
+
+        prepare(ROOT, options.environment, consent=True, ask=None, report=_reporter(options))
+    from orchestrator.deploy import deploy as run
+
+    result = run(_session(options), no_build=options.no_build)
+    if result["result"] == "unchanged":
+        return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")
+    text = f"release {result['release']} serves at {result['url']} ({result['seconds']:.1f} s)"
+    return _answer(options, result, text)
+
+
+def plan(options: argparse.Namespace) -> int:
+    from orchestrator.deploy import plan as run
+
+    result = run(_session(options))
+    lines = [
+        f"{step['step'].replace('-', ' ')} {step['target']}" + (f" ({step['cause']})" if step["cause"] else "")
+        for step in result["steps"]
+    ]
+    return _answer(options, result, "\n".join(lines) or "nothing to do: everything is as the settings want it")
+
+
+def status(options: argparse.Namespace) -> int:
+    from orchestrator import status as verb
+
+    session = _session(options)
+    if not options.watch:
+        state = verb.status(session)
+        return _answer(options, state, verb.text(state))
+    if options.json:
+        raise UsageError("--watch and --json do not go together", hint="call `status --json` as often as you like.")
+    import time
+
+    while True:
+        text = verb.text(verb.status(session))
+        print(("\033[H\033[2J" if sys.stdout.isatty() else "") + text, flush=True)
+        time.sleep(2)
+
+
+def backup(options: argparse.Namespace) -> int:
+    from orchestrator.backups import backup as run
+    from orchestrator.report import size
+
+    result = run(_session(options), options.to)
+    text = f"snapshot {result['snapshot']}: {size(result['bytes'])}, sha256 {result['sha256']}"
+    return _answer(options, result, text + (f"\ncopied to {result['file']}" if "file" in result else ""))
+
+
+def backups(options: argparse.Namespace) -> int:
+    from orchestrator.backups import backups as run
+    from orchestrator.report import size, table
+
+    result = run(_session(options))
+    rows = [
+        [
+            entry["snapshot"],
+            entry.get("created", "-"),
+            size(entry["bytes"]) if entry.get("bytes") else "-",
+            entry.get("release") or "-",
+            f"broken: {entry['error']}" if entry.get("error") else entry.get("reason", ""),
+        ]
+        for entry in result["snapshots"]
+    ]
+    text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REASON"], rows) if rows else "no snapshots yet"
+    return _answer(options, result, text)
+
+
+def logs(options: argparse.Namespace) -> int:
+    from orchestrator.logs import logs as run
+
+    if options.json:
+        raise UsageError("logs has no --json", hint="the services write JSON lines; `logs app` shows them as they are.")
+    run(_session(options), options.service, tail=options.tail, follow=options.follow)
+    return 0
+
+
+def execute(options: argparse.Namespace) -> int:
+    from orchestrator.logs import execute as run
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise UsageError("exec needs a command", hint=f"for example: {PROGRAM} exec app sh")
+    return run(_session(options), options.service, command)
+
+
+def down(options: argparse.Namespace) -> int:
+    from orchestrator.deploy import down as run
+
+    session = _session(options)
+    if options.volumes:
+        ask = _ask(options)
+        question = f"Delete the volumes of {session.stack.project}: its data and all its snapshots?"
+        if ask is None:
+            raise UsageError("down --volumes deletes the data and all snapshots", hint="say so with --yes.")
+        if not ask(question):
+            raise UsageError("nothing was deleted")
+    result = run(session, volumes=options.volumes)
+    kept = "" if options.volumes else "; the data is kept"
+    return _answer(options, result, "nothing to do" if result["result"] == "unchanged" else f"down{kept}")
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from orchestrator import doctor as verb
+
+    result = verb.doctor(ROOT, options.environment, os.environ)
+    _answer(options, result, verb.text(result))
+    return 0 if result["ok"] else FAILED
+
+
+def compose(options: argparse.Namespace) -> int:
+    from orchestrator.compose import FILE, render
+    from orchestrator.settings import for_compose
+    from orchestrator.stack import build_stack
+
+    text = render(build_stack(for_compose(ROOT, options.environment)))
+    path = ROOT / FILE
+    current = path.is_file() and path.read_text(encoding="utf-8") == text
+    if options.check and not current:
+        raise OrchestratorError(f"{FILE} is not what the settings give", hint=f"run `{PROGRAM} compose`.")
+    if not current:
+        path.write_text(text, encoding="utf-8")
+    return _answer(options, {"file": FILE, "current": current}, f"{FILE} is current" if current else f"wrote {FILE}")

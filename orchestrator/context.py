@@ -1,0 +1,164 @@
+"""What an image is made of: the stages of the Dockerfile that a target needs, their files, and a digest of it all.
+
+The digest is the image's tag, so "is there anything to build?" is answered by looking whether that tag exists, and a
+changed file rebuilds the images that copy it and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+
+DOCKERFILE = "Dockerfile"
+#: A build argument that decides whom pip trusts, not what the image is.
+UNCOUNTED_ARGS = frozenset({"BUILD_CA"})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One FROM: its name, base (a stage or an image, variables unresolved), instructions, and what it copies."""
+
+    name: str
+    base: str
+    instructions: tuple[str, ...]
+    stages: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def _instructions(text: str) -> list[str]:
+    """One string an instruction: comments gone, continued lines joined."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [part.strip() for part in "\n".join(lines).replace("\\\n", " ").splitlines()]
+
+
+def parse_dockerfile(text: str) -> tuple[tuple[str, ...], dict[str, Stage]]:
+    """The instructions before the first FROM, and the stages by name."""
+    head: list[str] = []
+    groups: list[list[str]] = []
+    for instruction in _instructions(text):
+        if re.match(r"FROM\s", instruction, re.IGNORECASE):
+            groups.append([instruction])
+        elif groups:
+            groups[-1].append(instruction)
+        else:
+            head.append(instruction)
+    stages: dict[str, Stage] = {}
+    for index, group in enumerate(groups):
+        words = group[0].split()
+        name = words[3] if len(words) == 4 else str(index)
+        copied: list[str] = []
+        sources: list[str] = []
+        for instruction in group[1:]:
+            if re.match(r"(COPY|ADD)\s", instruction, re.IGNORECASE):
+                arguments = instruction.split()[1:]
+                origin = [word.removeprefix("--from=") for word in arguments if word.startswith("--from=")]
+                copied += origin
+                if not origin:
+                    sources += [word for word in arguments[:-1] if not word.startswith("--")]
+        stages[name] = Stage(name, words[1], tuple(group), tuple(copied), tuple(sources))
+    return tuple(head), stages
+
+
+def needed(stages: Mapping[str, Stage], target: str) -> tuple[Stage, ...]:
+    """The stages that a target is made of, in the file's order; UsageError if there is no such target."""
+    if target not in stages:
+        raise UsageError(
+            f"{DOCKERFILE} has no stage {target!r}.",
+            hint=f"set `target` in the configuration to one of: {', '.join(stages)}.",
+        )
+    wanted: set[str] = set()
+    open_names = [target]
+    while open_names:
+        stage = stages[open_names.pop()]
+        if stage.name not in wanted:
+            wanted.add(stage.name)
+            open_names += [name for name in (stage.base, *stage.stages) if name in stages]
+    return tuple(stage for stage in stages.values() if stage.name in wanted)
+
+
+def resolve(text: str, args: Mapping[str, str]) -> str:
+    """`${NAME}` replaced by the build argument's value."""
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: args.get(match[1], match[0]), text)
+
+
+def bases(stages: Iterable[Stage], names: Iterable[str], args: Mapping[str, str]) -> tuple[str, ...]:
+    """The images that stages begin from, other than one another."""
+    known = set(names)
+    found = (resolve(stage.base, args) for stage in stages if stage.base not in known)
+    return tuple(dict.fromkeys(found))
+
+
+def files_below(root: Path, sources: Iterable[str], allowed: frozenset[str]) -> list[str]:
+    """The files below `sources` that `.dockerignore` lets through, sorted."""
+    prefixes = tuple(source.strip("/") for source in sources)
+    return sorted(
+        name
+        for name in allowed
+        if any(name == p or name.startswith(p + "/") for p in prefixes) and (root / name).is_file()
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one target is built: its digest, its base images and its files (paths relative to the root)."""
+
+    target: str
+    digest: str
+    bases: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def recipe(
+    root: Path, target: str, args: Mapping[str, str], allowed: frozenset[str], base_ids: Mapping[str, str]
+) -> Recipe:
+    """`allowed` are the paths that `.dockerignore` lets through; `base_ids` maps base images to ids ("" if absent)."""
+    text = (root / DOCKERFILE).read_text(encoding="utf-8")
+    head, stages = parse_dockerfile(text)
+    chain = needed(stages, target)
+    images = bases(chain, stages, args)
+    files = files_below(root, (source for stage in chain for source in stage.sources), allowed)
+    digest = hashlib.sha256()
+    mentioned = "\n".join((*head, *(line for stage in chain for line in stage.instructions)))
+    for name in sorted(args.keys() - UNCOUNTED_ARGS):
+        if re.search(rf"\b{re.escape(name)}\b", mentioned):
+            digest.update(f"arg {name}={args[name]}\n".encode())
+    for stage in chain:
+        digest.update(("\n".join(stage.instructions) + "\n").encode())
+    for image in images:
+        digest.update(f"base {base_ids.get(image, '')}\n".encode())
+    for name in files:
+        path = root / name
+        digest.update(f"file {name} {_mode(path):o} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return Recipe(target, digest.hexdigest()[:12], images, tuple(files))
+
+
+def base_images(root: Path, targets: Iterable[str], args: Mapping[str, str]) -> tuple[str, ...]:
+    """Every base image of the targets."""
+    _, stages = parse_dockerfile((root / DOCKERFILE).read_text(encoding="utf-8"))
+    return tuple(dict.fromkeys(image for target in targets for image in bases(needed(stages, target), stages, args)))
+
+
+def _mode(path: Path) -> int:
+    """Whether it can be run is all that counts: a checkout's umask must not change an image."""
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
+
+
+def tar_of(root: Path, files: Iterable[str]) -> bytes:
+    """The build context: the Dockerfile and the files, the same bytes for the same content on any machine."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in (DOCKERFILE, *files):
+            path = root / name
+            content = path.read_bytes()
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), _mode(path)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()

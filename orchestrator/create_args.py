@@ -1,0 +1,170 @@
+"""ServiceSpec -> the Engine API's documents, and the hash that tells whether a container is still what is wanted.
+
+The documents are the API's own (docker-py's `create_container_from_config` takes them as they are), so what a field
+becomes is readable in the API reference. Durations there are nanoseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator import labels
+from orchestrator.model import SECRET_NAME, Network, ServiceSpec, Stack, Volume
+
+
+def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
+    """What of a service decides whether its container must be replaced, as JSON values; secrets only as digests."""
+    document = dataclasses.asdict(spec)
+    for elsewhere in ("image", "target", "depends_on", "migrate"):
+        # Which image it is, is known by the image's id; the others change nothing in a container.
+        del document[elsewhere]
+    document["environment"] = {
+        key: "sha256:" + hashlib.sha256(value.encode()).hexdigest()[:16] if SECRET_NAME.search(key) and value else value
+        for key, value in spec.environment.items()
+    }
+    normal: dict[str, Any] = json.loads(json.dumps(document, sort_keys=True))
+    return normal
+
+
+def config_hash(spec: ServiceSpec) -> str:
+    """sha256 of the fingerprint, hexadecimal."""
+    return hashlib.sha256(json.dumps(fingerprint(spec), sort_keys=True).encode()).hexdigest()
+
+
+def resource_labels(stack: Stack, kind: str, key: str) -> dict[str, str]:
+    """The labels of a network or volume; never a config-hash, which makes Compose v5 plan to recreate volumes."""
+    return {labels.PROJECT: stack.project, kind: key, labels.VERSION: labels.COMPOSE_VERSION}
+
+
+def network_body(stack: Stack, network: Network) -> dict[str, Any]:
+    return {
+        "Name": network.name,
+        "Driver": "bridge",
+        "Internal": network.internal,
+        "CheckDuplicate": True,
+        "Labels": resource_labels(stack, labels.NETWORK_KEY, network.key),
+    }
+
+
+def volume_body(stack: Stack, volume: Volume) -> dict[str, Any]:
+    return {"Name": volume.name, "Driver": "local", "Labels": resource_labels(stack, labels.VOLUME_KEY, volume.key)}
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
+
+
+def healthcheck(spec: ServiceSpec) -> dict[str, Any]:
+    """The API's HealthConfig; a service without one has its image's switched off, so that ours alone counts."""
+    check = spec.healthcheck
+    if check is None:
+        return {"Test": ["NONE"]}
+    return {
+        "Test": ["CMD", *check.test],
+        "Interval": _nanoseconds(check.interval),
+        "Timeout": _nanoseconds(check.timeout),
+        "StartPeriod": _nanoseconds(check.start_period),
+        "Retries": check.retries,
+    }
+
+
+def host_config(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
+    return {
+        "Mounts": [
+            {
+                "Type": "volume",
+                "Source": stack.volume(mount.volume).name,
+                "Target": mount.target,
+                "ReadOnly": mount.read_only,
+            }
+            for mount in spec.mounts
+        ],
+        "NetworkMode": network_names(stack, spec)[0] if spec.networks else "none",
+        "PortBindings": {f"{p.target}/tcp": [{"HostIp": p.bind, "HostPort": p.published}] for p in spec.ports},
+        "RestartPolicy": {"Name": spec.restart},
+        "Memory": spec.memory,
+        "MemorySwap": spec.memory,
+        "NanoCpus": round(spec.cpus * 1_000_000_000),
+        "PidsLimit": spec.pids,
+        "ReadonlyRootfs": True,
+        "Tmpfs": dict(spec.tmpfs),
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)},
+        },
+    }
+
+
+def network_names(stack: Stack, spec: ServiceSpec) -> tuple[str, ...]:
+    by_key = {network.key: network.name for network in stack.networks}
+    return tuple(by_key[key] for key in spec.networks)
+
+
+def service_labels(stack: Stack, spec: ServiceSpec, *, image_id: str, release: str, number: int) -> dict[str, str]:
+    digest = config_hash(spec)
+    return {
+        labels.PROJECT: stack.project,
+        labels.SERVICE: spec.name,
+        labels.NUMBER: str(number),
+        labels.ONEOFF: "False",
+        "com.docker.compose.config-hash": digest,
+        "com.docker.compose.image": image_id,
+        labels.VERSION: labels.COMPOSE_VERSION,
+        "com.docker.compose.project.working_dir": "/",
+        "com.docker.compose.project.config_files": "docker-compose.yml",
+        labels.ROLE: labels.ROLE_SERVICE,
+        labels.HASH: digest,
+        labels.SPEC: json.dumps(fingerprint(spec), sort_keys=True),
+        labels.RELEASE: release,
+    }
+
+
+def container_body(
+    stack: Stack, spec: ServiceSpec, *, image: str, image_id: str, release: str, number: int
+) -> dict[str, Any]:
+    """The API's container-create document of a service."""
+    environment: Mapping[str, str] = dict(spec.environment) | ({"RELEASE": release} if release else {})
+    body: dict[str, Any] = {
+        "Image": image,
+        "User": spec.user,
+        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "Labels": service_labels(stack, spec, image_id=image_id, release=release, number=number),
+        "StopTimeout": round(spec.stop_grace_period),
+        "Healthcheck": healthcheck(spec),
+        "ExposedPorts": {f"{port.target}/tcp": {} for port in spec.ports},
+        "HostConfig": host_config(stack, spec),
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    if spec.networks:
+        body["NetworkingConfig"] = {"EndpointsConfig": {network_names(stack, spec)[0]: {"Aliases": [spec.name]}}}
+    return body
+
+
+def oneoff_body(
+    stack: Stack, spec: ServiceSpec, *, image: str, command: tuple[str, ...], role: str, release: str = ""
+) -> dict[str, Any]:
+    """A container of the service's image, user, data and limits that runs one command and is then removed.
+
+    It gets no network: a migration and a snapshot need the volume alone.
+    """
+    body = container_body(stack, spec, image=image, image_id="", release=release, number=1)
+    host = body["HostConfig"] | {"NetworkMode": "none", "PortBindings": {}, "RestartPolicy": {"Name": "no"}}
+    marks = {
+        labels.PROJECT: stack.project,
+        labels.SERVICE: spec.name,
+        labels.NUMBER: "1",
+        labels.ONEOFF: "True",
+        labels.VERSION: labels.COMPOSE_VERSION,
+        labels.ROLE: role,
+    }
+    body |= {"Cmd": list(command), "Labels": marks, "HostConfig": host, "Healthcheck": {"Test": ["NONE"]}}
+    body.pop("NetworkingConfig", None)
+    body["ExposedPorts"] = {}
+    return body

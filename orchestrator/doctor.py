@@ -1,0 +1,122 @@
+"""doctor: looks at the machine and the stack, and says for each finding what to do."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator import build, compose, ports
+from orchestrator.engine import Engine, connect
+from orchestrator.errors import OrchestratorError
+from orchestrator.plan import reconcile
+from orchestrator.report import size, table
+from orchestrator.settings import Settings, for_compose, load
+from orchestrator.settings import size as parse_size
+from orchestrator.stack import build_stack
+from orchestrator.state import Observed
+
+Check = tuple[str, bool, str, str]
+"""What was looked at, whether it is well, what was found, and what to do if it is not."""
+
+
+def doctor(root: Path, environment: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """`ok` and `checks`: [{`check`, `ok`, `found`, `hint`}]. A check that can't be made since an earlier one failed is
+    left out."""
+    found = list(_checks(root, environment, environ))
+    rows = [dict(zip(("check", "ok", "found", "hint"), check, strict=True)) for check in found]
+    return {"ok": all(row["ok"] for row in rows), "checks": rows}
+
+
+def text(result: dict[str, Any]) -> str:
+    rows = [
+        ["ok" if row["ok"] else "WRONG", row["check"], row["found"] + (f" -> {row['hint']}" if row["hint"] else "")]
+        for row in result["checks"]
+    ]
+    return table(["", "CHECK", "FOUND"], rows)
+
+
+def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterator[Check]:
+    yield "python", sys.version_info >= (3, 11), sys.version.split()[0], ""
+    try:
+        settings = load(root, environment, environ)
+    except OrchestratorError as error:
+        yield "settings", False, "; ".join(error.detail), error.hint
+        return
+    yield "settings", True, f"config/{environment}.toml, .env and the environment are right", ""
+    if settings.warnings:
+        yield "variables", False, "; ".join(settings.warnings), "correct the name, or remove the line."
+    yield _attempt("compose file", lambda: _compose_file(root, environment))
+    try:
+        engine = connect(settings.engine_environment)
+        version, info = engine.version(), engine.info()
+    except OrchestratorError as error:
+        yield "engine", False, error.message, error.hint
+        return
+    yield "engine", True, f"{version['Version']} at {engine.host}, API {version['ApiVersion']}", ""
+    yield "disk", *_disk(settings, engine, info)
+    stack = build_stack(settings)
+    for name in ("PYTHON_IMAGE", "NGINX_IMAGE"):
+        image = str(getattr(settings.host, name))
+        has = bool(engine.image_id(image))
+        yield name, has, f"{image} is {'there' if has else 'not on the engine'}", "" if has else "run `setup`."
+    observed = engine.observe(stack.project)
+    yield _port(settings, engine, observed)
+    for container in (c for spec in stack.services for c in observed.of(spec.name)):
+        well = container.healthy or container.health == "starting"
+        hint = "" if well else f"see `logs {container.service}`; `deploy` puts it right."
+        yield container.service, well, f"{container.name} is {container.state}, {container.health}", hint
+    images = build.images_of(stack, build.recipes(stack, root, engine), engine)
+    steps = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
+
+
+def _attempt(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except OrchestratorError as error:
+        return name, False, error.message, error.hint
+
+
+def _compose_file(root: Path, environment: str) -> Check:
+    path = root / compose.FILE
+    current = path.is_file() and path.read_text(encoding="utf-8") == compose.render(
+        build_stack(for_compose(root, "production"))
+    )
+    del environment  # the file is production's, whatever is looked at
+    return (
+        "compose file",
+        current,
+        f"{compose.FILE} is {'' if current else 'not '}current",
+        "" if current else "run `compose`.",
+    )
+
+
+def _disk(settings: Settings, engine: Engine, info: Mapping[str, Any]) -> tuple[bool, str, str]:
+    folder = Path(str(info.get("DockerRootDir", "/")))
+    if not engine.is_local or not folder.exists():
+        return True, "on another host", ""
+    free, wanted = shutil.disk_usage(folder).free, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    return free >= wanted, f"{size(free)} free in {folder}", "" if free >= wanted else "`docker system prune`."
+
+
+def _port(settings: Settings, engine: Engine, observed: Observed) -> Check:
+    address, port = settings.host.HTTP_BIND, settings.host.HTTP_PORT
+    if any(container.running for container in observed.of("proxy")):
+        return "port", True, f"{address}:{port} is the proxy's", ""
+    for summary in engine.publishing(port):
+        return "port", False, f"{port} is held by container {summary['Names'][0][1:]}", "set HTTP_PORT to a free one."
+    if not engine.is_local:
+        return "port", True, "on another host", ""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, int(port)))
+        except OSError as error:
+            holder = ports.process_listening(int(port)) or str(error)
+            return "port", False, f"{address}:{port} is in use: {holder}", "set HTTP_PORT to a free one."
+    return "port", True, f"{address}:{port} is free", ""

@@ -1,0 +1,80 @@
+"""Why a container is not what the stack wants; no reason means that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator import create_args
+from orchestrator.model import ServiceSpec, Stack
+from orchestrator.state import Limits, ObservedContainer
+from orchestrator.steps import Image
+
+
+def short(image_id: str) -> str:
+    """The seven hexadecimal digits by which people know an image."""
+    return image_id.removeprefix("sha256:")[:7]
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested JSON values with dotted keys; lists and empty tables are leaves."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def human(key: str, value: Any) -> str:
+    """A value of the fingerprint as people write it in the settings."""
+    if value is None or value in ("", [], {}):
+        return "none"
+    if key == "memory" and isinstance(value, int):
+        return f"{value // 1024**2}m"
+    if isinstance(value, str) and value.startswith("sha256:"):
+        return "********"
+    if isinstance(value, list):
+        return " ".join(human("", item) for item in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={human(name, inner)}" for name, inner in value.items() if inner not in (None, False))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed between two fingerprints: `memory: 128m -> 256m`."""
+    before, after = dict(flatten(old)), dict(flatten(new))
+    changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    return [f"{key}: {human(key, before.get(key))} -> {human(key, after.get(key))}" for key in changed]
+
+
+def _limits(stack: Stack, spec: ServiceSpec) -> Limits:
+    return Limits(
+        memory=spec.memory,
+        nano_cpus=round(spec.cpus * 1_000_000_000),
+        pids=spec.pids,
+        restart=spec.restart,
+        networks=frozenset(create_args.network_names(stack, spec)),
+    )
+
+
+def reasons(stack: Stack, spec: ServiceSpec, image: Image, container: ObservedContainer) -> tuple[str, ...]:
+    """Every reason to replace `container`; none when it is what is wanted."""
+    found: list[str] = []
+    if container.image_id != image.id:
+        wanted = short(image.id) if image.id else "to be built"
+        found.append(f"image: {short(container.image_id)} -> {wanted}")
+    if container.config_hash != create_args.config_hash(spec):
+        if container.spec is None:
+            found.append("made by another tool")
+        else:
+            new = create_args.fingerprint(spec)
+            found += differences(container.spec, new) or ["settings changed"]
+        return tuple(found)
+    wanted_limits = _limits(stack, spec)
+    for name in ("memory", "nano_cpus", "pids", "restart"):
+        is_now, wanted_value = getattr(container.limits, name), getattr(wanted_limits, name)
+        if is_now != wanted_value:
+            found.append(f"{name}: {human(name, is_now)} -> {human(name, wanted_value)} (changed from outside)")
+    if container.limits.networks != wanted_limits.networks:
+        found.append(f"networks: {', '.join(sorted(container.limits.networks)) or 'none'} (changed from outside)")
+    return tuple(found)

@@ -1,0 +1,22 @@
+"""Labels: Compose's, so that its commands see what we made, and our own facts under `orchestrator.*`."""
+
+from __future__ import annotations
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+NUMBER = "com.docker.compose.container-number"
+ONEOFF = "com.docker.compose.oneoff"
+NETWORK_KEY = "com.docker.compose.network"
+VOLUME_KEY = "com.docker.compose.volume"
+VERSION = "com.docker.compose.version"
+#: Compose's version that the labels follow; v1 fails on a container without one.
+COMPOSE_VERSION = "1.29.2"
+
+ROLE = "orchestrator.role"
+HASH = "orchestrator.config-hash"
+SPEC = "orchestrator.spec"
+RELEASE = "orchestrator.release"
+OWNER = "orchestrator.owner"
+
+#: The label values of `orchestrator.role`.
+ROLE_SERVICE, ROLE_MIGRATE, ROLE_AGENT = "service", "migrate", "agent"

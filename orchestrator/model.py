@@ -1,0 +1,130 @@
+"""What a stack is, as plain values. Names follow the Compose specification; sizes are bytes, durations seconds.
+
+Text that a host decides (a port, an image, an environment value) may hold Compose's `${NAME:-default}` when the stack
+is built for `docker-compose.yml`; built for an engine it never does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
+
+#: An environment variable with such a name is never shown.
+SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|(^|_)KEY($|_)|DATABASE_URL", re.IGNORECASE)
+
+
+def masked(name: str, value: object) -> str:
+    """`value` as text that may be printed."""
+    return "********" if SECRET_NAME.search(name) and value not in ("", None) else str(value)
+
+
+@dataclass(frozen=True)
+class Healthcheck:
+    """`test` is a command run in the container; exit 0 is healthy."""
+
+    test: tuple[str, ...]
+    interval: float
+    timeout: float
+    start_period: float
+    retries: int
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A named volume (by its key in the stack) at an absolute path."""
+
+    volume: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Port:
+    """`published` on the host's address `bind` leads to `target` in the container."""
+
+    bind: str
+    published: str
+    target: int
+
+
+@dataclass(frozen=True)
+class Network:
+    key: str
+    name: str
+    internal: bool
+
+
+@dataclass(frozen=True)
+class Volume:
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """One service. `target` is its build target in the Dockerfile; None when `image` is somebody else's.
+
+    No networks means none at all, not the engine's default. `migrate` is the command that brings the database to the
+    image's schema, or empty.
+    """
+
+    name: str
+    image: str
+    user: str
+    target: str | None = None
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    networks: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    restart: RestartPolicy = "unless-stopped"
+    stop_grace_period: float = 10.0
+    memory: int = 0
+    cpus: float = 0.0
+    pids: int = 0
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    healthcheck: Healthcheck | None = None
+    log_max_size: str = "10m"
+    log_max_file: int = 3
+    migrate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Build:
+    """How images are built. `args` are the Dockerfile's build arguments, `context` the folder's name in the file."""
+
+    args: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything that `deploy` makes. `upstream` names the service that the proxy sends requests to."""
+
+    project: str
+    environment: str
+    services: tuple[ServiceSpec, ...]
+    networks: tuple[Network, ...]
+    volumes: tuple[Volume, ...]
+    build: Build
+    upstream: str
+    upstream_port: int
+    url: str
+
+    def service(self, name: str) -> ServiceSpec:
+        """The service of that name; KeyError if there is none."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(name)
+
+    def volume(self, key: str) -> Volume:
+        """The volume of that key; KeyError if there is none."""
+        for volume in self.volumes:
+            if volume.key == key:
+                return volume
+        raise KeyError(key)

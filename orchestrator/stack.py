@@ -1,0 +1,94 @@
+"""Settings -> Stack: the one place that says what runs. `docker-compose.yml` and the engine get the same."""
+
+from __future__ import annotations
+
+from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
+from orchestrator.settings import Health, Service, Settings
+
+#: The app's only network has no way out; the proxy is on both.
+INTERNAL, EDGE = "internal", "edge"
+TMPFS_OPTIONS = "size=64m,mode=1777,noexec,nosuid,nodev"
+
+
+def _healthcheck(health: Health, port: int | None) -> Healthcheck:
+    test = tuple(health.command) if health.command else ("/usr/local/bin/probe", str(port), str(health.path))
+    return Healthcheck(
+        test=test,
+        interval=health.interval,
+        timeout=health.timeout,
+        start_period=health.start_period,
+        retries=health.retries,
+    )
+
+
+def _mounts(service: Service) -> tuple[Mount, ...]:
+    return tuple(
+        Mount(volume=key, target=path.removesuffix(":ro"), read_only=path.endswith(":ro"))
+        for key, path in service.volumes.items()
+    )
+
+
+def _spec(settings: Settings, name: str, service: Service, **more: object) -> ServiceSpec:
+    project = settings.host.COMPOSE_PROJECT_NAME
+    fields = {
+        "name": name,
+        "image": service.image or f"{project}-{name}",
+        "target": service.target,
+        "user": service.user,
+        "command": tuple(service.command),
+        "environment": dict(service.environment),
+        "mounts": _mounts(service),
+        "restart": service.restart,
+        "stop_grace_period": service.stop_grace_period,
+        "memory": service.memory,
+        "cpus": service.cpus,
+        "pids": service.pids,
+        "tmpfs": {"/tmp": TMPFS_OPTIONS},  # noqa: S108 - a path inside the container
+        "healthcheck": _healthcheck(service.health, service.port),
+        "migrate": tuple(service.migrate),
+    }
+    return ServiceSpec(**(fields | more))  # type: ignore[arg-type]
+
+
+def build_stack(settings: Settings) -> Stack:
+    """The whole stack of one environment."""
+    host, services = settings.host, settings.services
+    project = host.COMPOSE_PROJECT_NAME
+    app_port, proxy_port = services.app.port or 8000, services.proxy.port or 8080
+    app = _spec(settings, "app", services.app, networks=(INTERNAL,))
+    proxy = _spec(
+        settings,
+        "proxy",
+        services.proxy,
+        networks=(INTERNAL, EDGE),
+        ports=(Port(host.HTTP_BIND, host.HTTP_PORT, proxy_port),),
+        depends_on=("app",),
+    )
+    schedule = {
+        "BACKUP_SCHEDULE": settings.backup.schedule,
+        "BACKUP_RETAIN": str(settings.backup.retain),
+        "BACKUP_MAX_AGE": settings.backup.max_age,
+    }
+    backup = _spec(settings, "backup", services.backup, environment=schedule | dict(services.backup.environment))
+    keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
+    return Stack(
+        project=project,
+        environment=settings.environment,
+        services=(app, proxy, backup),
+        networks=(
+            Network(INTERNAL, f"{project}_{INTERNAL}", internal=True),
+            Network(EDGE, f"{project}_{EDGE}", internal=False),
+        ),
+        volumes=tuple(Volume(key, f"{project}_{key}") for key in keys),
+        build=Build(args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}),
+        upstream="app",
+        upstream_port=app_port,
+        url=f"http://{_shown(host.HTTP_BIND)}:{host.HTTP_PORT}/",
+    )
+
+
+def _shown(bind: str) -> str:
+    """The address a person on this host types for a published one."""
+    if bind in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
+        return "localhost"
+    return f"[{bind}]" if ":" in bind and not bind.startswith("$") else bind

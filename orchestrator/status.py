@@ -1,0 +1,168 @@
+"""status: what runs, how it is, and whether it is what the settings want."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator import build
+from orchestrator.deploy import Session, told
+from orchestrator.engine import Engine
+from orchestrator.errors import OrchestratorError
+from orchestrator.plan import reconcile
+from orchestrator.release import live_container
+from orchestrator.report import size, table
+from orchestrator.state import Observed, ObservedContainer
+from orchestrator.steps import Step
+
+#: How the agent is called in its image.
+AGENT = ("python", "-m", "orchestrator.agent")
+
+
+def status(session: Session) -> dict[str, Any]:
+    """The state of the stack. `drift` is what `deploy` would do."""
+    stack, engine = session.stack, session.engine
+    images = build.images_of(stack, build.recipes(stack, session.settings.root, engine), engine)
+    observed = engine.observe(stack.project)
+    todo: tuple[Step, ...] = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    live = live_container(stack, observed)
+    # The agent's answer is fetched while the engine measures.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        snapshot = pool.submit(last_snapshot, session.again(), observed)
+        use = _resources(session, observed)
+    containers = [c for spec in stack.services for c in observed.of(spec.name)]
+    present = {container.service for container in containers}
+    absent = [
+        {"name": spec.name, "container": "", "state": "absent", "health": "none", "release": "", "restarts": 0}
+        for spec in stack.services
+        if spec.name not in present
+    ]
+    return {
+        "project": stack.project,
+        "release": live.release if live else "",
+        "url": stack.url,
+        "services": [_row(container) | use.get(container.name, {}) for container in containers] + absent,
+        "drift": [told(step) for step in todo],
+        "last_snapshot": snapshot.result(),
+    }
+
+
+def healthy(state: dict[str, Any]) -> bool:
+    """Whether every service runs and none is unhealthy."""
+    return all(s["state"] == "running" and s["health"] in ("healthy", "none") for s in state["services"])
+
+
+def _row(container: ObservedContainer) -> dict[str, Any]:
+    return {
+        "name": container.service,
+        "container": container.name,
+        "state": container.state,
+        "health": container.health,
+        "release": container.release,
+        "restarts": container.restarts,
+        "started": container.started if container.running else "",
+    }
+
+
+def _resources(session: Session, observed: Observed) -> dict[str, dict[str, Any]]:
+    """Memory in bytes and CPU in percent of one core, averaged since the start; nothing for one that stops meanwhile.
+
+    The engine answers up to a second later, at its collector's next turn: so all containers are asked at once. A
+    figure of the moment would take it two turns.
+    """
+    running = [container for container in observed.containers if container.running and not container.oneoff]
+
+    def measure(container: ObservedContainer) -> dict[str, Any]:
+        try:
+            return _use(session.again().stats(container.name), container)
+        except OrchestratorError:
+            return {}
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return dict(zip((c.name for c in running), pool.map(measure, running), strict=True))
+
+
+def _use(sample: dict[str, Any], container: ObservedContainer) -> dict[str, Any]:
+    memory = sample.get("memory_stats", {})
+    # Pages of files are the kernel's to take back: not the container's need (as `docker stats` counts).
+    cache = memory.get("stats", {}).get("inactive_file", memory.get("stats", {}).get("total_inactive_file", 0))
+    cpu = int(sample.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)) / 1e9
+    up = max(1.0, (datetime.now(UTC) - _time(container.started)).total_seconds())
+    return {
+        "memory": max(0, int(memory.get("usage", 0)) - int(cache)),
+        "memory_limit": int(memory.get("limit", 0)),
+        "cpu_percent": round(cpu / up * 100, 1),
+    }
+
+
+def _time(iso: str) -> datetime:
+    """The engine's time, which has more digits than Python reads."""
+    return datetime.fromisoformat(iso[:19] + "+00:00")
+
+
+def last_snapshot(engine: Engine, observed: Observed) -> dict[str, Any] | None:
+    """The newest good snapshot, as the running backup service lists it; None if there is none, or nobody to ask."""
+    for container in observed.of("backup"):
+        if not container.running:
+            continue
+        code, output = engine.run_in(container.name, (*AGENT, "list"))
+        listed = json.loads(output.splitlines()[-1])["snapshots"] if code == 0 else []
+        good = next((entry for entry in listed if not entry.get("error")), None)
+        if good:
+            past = (datetime.now(UTC) - _time(good["created"])).total_seconds()
+            return {key: good[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": round(past)}
+    return None
+
+
+def age(seconds: float) -> str:
+    """`3 h`, for people."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def _since(iso: str) -> str:
+    if not iso:
+        return "-"
+    return age((datetime.now(UTC) - _time(iso)).total_seconds())
+
+
+def text(state: dict[str, Any]) -> str:
+    """The status as people read it."""
+    rows = [
+        [
+            service["name"],
+            service["state"],
+            service["health"],
+            _since(service.get("started", "")),
+            str(service["restarts"]),
+            f"{size(service['memory'])} / {size(service['memory_limit'])}" if "memory" in service else "-",
+            f"{service['cpu_percent']} %" if "cpu_percent" in service else "-",
+            service["container"] or "-",
+        ]
+        for service in state["services"]
+    ]
+    columns = ["SERVICE", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "CPU", "CONTAINER"]
+    snapshot = state["last_snapshot"]
+    last = f"{snapshot['snapshot']}, {age(snapshot['age_seconds'])} ago" if snapshot else "none yet"
+    lines = [
+        f"project   {state['project']}",
+        f"release   {state['release'] or 'none'}",
+        f"url       {state['url']}",
+        f"snapshot  {last}",
+        "",
+        table(columns, rows),
+        "",
+    ]
+    if state["drift"]:
+        lines.append("differs from the settings; `deploy` would:")
+        lines += [
+            f"  {s['step'].replace('-', ' ')} {s['target']}" + (f" ({s['cause']})" if s["cause"] else "")
+            for s in state["drift"]
+        ]
+    else:
+        lines.append("no drift: everything is as the settings want it.")
+    return "\n".join(lines)
