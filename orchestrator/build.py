@@ -14,8 +14,8 @@ from orchestrator.engine import Engine, context_files
 from orchestrator.errors import EngineError, OrchestratorError, UsageError
 from orchestrator.model import Stack
 from orchestrator.report import Reporter, size
+from orchestrator.schema import size as parse_size
 from orchestrator.settings import Settings
-from orchestrator.settings import size as parse_size
 from orchestrator.steps import BuildImage, Image
 
 #: Linux takes no single argument of a process that is longer, and RUN gets build arguments as environment.

@@ -14,8 +14,8 @@ from orchestrator.engine import Engine, connect
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan import reconcile
 from orchestrator.report import size, table
+from orchestrator.schema import size as parse_size
 from orchestrator.settings import Settings, for_compose, load
-from orchestrator.settings import size as parse_size
 from orchestrator.stack import build_stack
 from orchestrator.state import Observed
 

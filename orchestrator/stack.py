@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
-from orchestrator.settings import Health, Service, Settings
+from orchestrator.schema import Health, Service
+from orchestrator.settings import Settings
 
 #: The app's only network has no way out; the proxy is on both.
 INTERNAL, EDGE = "internal", "edge"

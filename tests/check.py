@@ -14,6 +14,7 @@ CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lint", ("ruff", "check", "--output-format", "concise", ".")),
     ("types", ("mypy",)),
     ("docker-compose.yml", ("orchestrator", "compose", "--check")),
+    ("generated parts", ("tests.generated", "--check")),
 )
 """A name, and a module with its arguments."""
 

@@ -1,0 +1,251 @@
+"""What may stand in the settings: types, limits, and the words in which an error says what is allowed.
+
+The types are msgspec's, which checks each value; `checked` walks the tables, since msgspec stops at the first error and
+a person wants to read all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+class Duration(float):
+    """Seconds, written as `"1m30s"`."""
+
+
+class Size(int):
+    """Bytes, written as `"256m"`."""
+
+
+def duration(text: object) -> Duration:
+    """`"1m30s"` as seconds; ValueError for anything else."""
+    if isinstance(text, str) and re.fullmatch(r"(?=.)(\d+h)?(\d+m)?(\d+(\.\d+)?s)?(\d+ms)?", text):
+        units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+        return Duration(sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)(ms|h|m|s)", text)))
+    raise ValueError('must be a duration such as "30s" or "1m30s"')
+
+
+def size(text: object) -> Size:
+    """`"256m"` as bytes; ValueError for anything else."""
+    if isinstance(text, str) and (match := re.fullmatch(r"(\d+)([kmgt])b?", text.lower())):
+        return Size(int(match[1]) * 1024 ** (" kmgt".index(match[2])))
+    raise ValueError('must be a size such as "256m" or "1g"')
+
+
+def _means(description: str, pattern: str | None = None) -> Meta:
+    """What a key is, as the README lists it."""
+    return Meta(description=description, pattern=pattern)
+
+
+Text = Annotated[str, Meta()]
+Project = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$")]
+PortText = Annotated[str, Meta(pattern=r"^([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$")]
+Address = Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|::1?|[0-9a-f:]+:[0-9a-f]*)$")]
+ImageName = Annotated[str, Meta(pattern=r"^[a-z0-9][\w./:@-]*$")]
+VolumeKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+VolumePath = Annotated[str, Meta(pattern=r"^/[^:]+(:ro)?$")]
+Restart = Literal["no", "always", "on-failure", "unless-stopped"]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """A container's health check: an HTTP `path` on the service's port, or a `command`."""
+
+    path: Annotated[
+        Annotated[str, Meta(pattern=r"^/\S*$")] | None, _means("asked on the service's port; 200 is healthy")
+    ] = None
+    command: Annotated[list[str] | None, _means("run in the container instead of `path`; exit 0 is healthy")] = None
+    interval: Annotated[Duration, _means("time between two probes, and before the first")]
+    timeout: Annotated[Duration, _means("a probe that takes longer has failed")]
+    start_period: Annotated[Duration, _means("failures this long after the start do not count")]
+    retries: Annotated[int, Meta(ge=1, le=100), _means("failures in a row that make it unhealthy")] = 3
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.command is None):
+            raise ValueError("needs either `path` or `command`")
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """One service: a build `target` of the Dockerfile or a ready `image`."""
+
+    target: Annotated[str | None, _means("stage of the Dockerfile that it is built from")] = None
+    image: Annotated[ImageName | None, _means("a ready image instead of `target`")] = None
+    user: Annotated[str, _means("numeric user and group, not root", r"^[1-9]\d*:\d+$")]
+    port: Annotated[Annotated[int, Meta(ge=1, le=65535)] | None, _means("the port that it listens on")] = None
+    command: Annotated[list[str], _means("instead of the image's own command")] = []
+    migrate: Annotated[list[str], _means("run once before a new image of it starts")] = []
+    environment: Annotated[dict[str, str], _means("its environment; `${NAME:-default}` works")] = {}
+    volumes: Annotated[
+        dict[VolumeKey, VolumePath],
+        _means('volumes and where they are mounted; `":ro"` behind the path: read-only'),
+    ] = {}
+    memory: Annotated[Size, _means("memory limit, without swap")]
+    cpus: Annotated[float, Meta(gt=0, le=1024), _means("processor limit, in cores")]
+    pids: Annotated[int, Meta(ge=8, le=1_000_000), _means("limit of processes and threads")]
+    restart: Annotated[Restart, _means("`no`, `always`, `on-failure` or `unless-stopped`")] = "unless-stopped"
+    stop_grace_period: Annotated[Duration, _means("time between the request to stop and the kill")]
+    health: Health
+
+    def __post_init__(self) -> None:
+        if (self.target is None) == (self.image is None):
+            raise ValueError("needs either `target` or `image`")
+        if self.health.path is not None and self.port is None:
+            raise ValueError("needs `port`, since `health.path` is asked there")
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    app: Service
+    proxy: Service
+    backup: Service
+
+
+class Backup(Struct, frozen=True, kw_only=True):
+    """When snapshots are taken, how many are kept, and how old the newest may be."""
+
+    schedule: Annotated[str, _means("cron expression of five fields, UTC", r"^\S+( \S+){4}$")]
+    retain: Annotated[int, Meta(ge=1, le=10_000), _means("snapshots kept, the newest ones")]
+    max_age: Annotated[
+        str, _means("a newest snapshot older than this makes the backup service unhealthy", r"^\d+[smhdw]$")
+    ]
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """What this host is. Each is an environment variable, a line of `.env`, or its default from the TOML file."""
+
+    COMPOSE_PROJECT_NAME: Annotated[Project, _means("the project: prefix of every container, network and volume")]
+    HTTP_BIND: Annotated[Address, _means("the address that the proxy is published on")] = "127.0.0.1"
+    HTTP_PORT: Annotated[PortText, _means("the port that the proxy is published on")] = "8080"
+    PYTHON_IMAGE: Annotated[ImageName, _means("base of the app and backup images")] = "python:3.13-alpine"
+    NGINX_IMAGE: Annotated[ImageName, _means("base of the proxy image")] = "nginx:alpine"
+    BUILD_CA_FILE: Annotated[str, _means("a PEM file that the build trusts besides; the images do not keep it")] = ""
+    BUILD_MIN_FREE: Annotated[str, _means("disk that must be free before a build", r"^\d+[kmgt]$")] = "1g"
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """One TOML file, after what it extends has been put below it."""
+
+    project: Project
+    host: dict[str, Any] = {}
+    services: Services
+    backup: Backup
+
+
+class Key(typing.NamedTuple):
+    """One key of a table: its type, whether it must be there, its default, and what it is."""
+
+    type: Any
+    required: bool
+    default: Any
+    description: str
+
+
+def keys(model: type[Struct]) -> dict[str, Key]:
+    """The keys of a table, by name and in order."""
+    hints = typing.get_type_hints(model, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(model):
+        metas = getattr(hints[field.name], "__metadata__", ())
+        text = next((m.description for m in metas if isinstance(m, Meta) and m.description), "")
+        default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+        found[field.name] = Key(hints[field.name], field.required, default, text)
+    return found
+
+
+T = TypeVar("T", bound=Struct)
+#: Told of each error: the key's path, the value (None if there is none to show), and what is allowed.
+Problem = Callable[[list[str], object, str], None]
+
+
+def checked(data: object, model: type[T], problem: Problem, path: tuple[str, ...] = ()) -> T | None:
+    """The table as its type, or None after every error in it has been told."""
+    if not isinstance(data, Mapping):
+        problem([*path], data, "must be a table")
+        return None
+    known, values, good = keys(model), {}, True
+    for name in data.keys() - known.keys():
+        problem([*path, name], data[name], "there is no such key")
+        good = False
+    for name, key in known.items():
+        here = (*path, name)
+        if name not in data:
+            if key.required:
+                problem([*here], None, "is missing")
+                good = False
+            continue
+        value = _value(data[name], key.type, problem, here)
+        good = good and value is not None
+        values[name] = value
+    if not good:
+        return None
+    try:
+        return model(**values)
+    except ValueError as error:
+        problem([*path], None, str(error))
+        return None
+
+
+def _value(value: object, kind: Any, problem: Problem, path: tuple[str, ...]) -> Any:
+    """One value as its type; None after its error has been told (no value of a settings file is None)."""
+    plain = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    if isinstance(plain, type) and issubclass(plain, Struct):
+        return checked(value, plain, problem, path)
+    if typing.get_origin(plain) is dict and isinstance(value, Mapping):
+        key_kind, value_kind = typing.get_args(plain)
+        pairs = [
+            (_value(name, key_kind, problem, (*path, name)), _value(inner, value_kind, problem, (*path, name)))
+            for name, inner in value.items()
+        ]
+        return None if any(None in pair for pair in pairs) else dict(pairs)
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decoded)
+    except msgspec.ValidationError as error:
+        problem([*path], value, allowed(path, str(error)))
+        return None
+
+
+def _decoded(kind: type, value: object) -> object:
+    return duration(value) if kind is Duration else size(value)
+
+
+_ALLOWED = (
+    ("Expected `int`", "must be a whole number"),
+    ("Expected `float`", "must be a number"),
+    ("Expected `bool`", "must be true or false"),
+    ("Expected `array`", "must be a list"),
+    ("Expected `object`", "must be a table"),
+    ("Invalid enum value", 'must be "no", "always", "on-failure" or "unless-stopped"'),
+    ("matching regex", "has characters that are not allowed there"),
+    ("Expected `str`", "must be text in quotes"),
+)
+_BY_KEY = {
+    "COMPOSE_PROJECT_NAME": "must be 1 to 30 of a-z, 0-9, - and _, beginning with a letter or digit",
+    "project": "must be 1 to 30 of a-z, 0-9, - and _, beginning with a letter or digit",
+    "HTTP_BIND": "must be an IP address, such as 127.0.0.1 or 0.0.0.0",
+    "HTTP_PORT": "must be a port, 1 to 65535",
+    "PYTHON_IMAGE": "must be an image's name, such as python:3.13-alpine",
+    "NGINX_IMAGE": "must be an image's name, such as nginx:alpine",
+    "BUILD_MIN_FREE": 'must be a size such as "1g"',
+    "user": 'must be a numeric user and group that is not root, such as "10001:10001"',
+    "schedule": 'must be a cron expression of five fields, such as "0 3 * * *"',
+    "max_age": 'must be an age such as "26h"',
+    "path": "must be a path that begins with /",
+    "volumes": 'must be an absolute path, such as "/data" or "/data:ro"',
+}
+
+
+def allowed(path: tuple[str, ...], message: str) -> str:
+    """What would be right, in words; `message` is msgspec's."""
+    for key in (path[-1], *path[-2:-1]):
+        if key in _BY_KEY:
+            return _BY_KEY[key]
+    bounds = re.search(r"Expected `\w+` (>=|<=|>|<) ([\d.]+)", message)
+    if bounds:
+        words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+        return f"must be {words[bounds[1]]} {bounds[2].removesuffix('.0')}"
+    found = next((text for sign, text in _ALLOWED if sign in message), None)
+    return found or message.partition(" - at ")[0]

@@ -1,0 +1,94 @@
+"""The parts of the repository that a program writes: `python -m tests.generated`, or with `--check` only compares.
+
+`docker-compose.yml` has a verb of its own; here are `.env.example` and the README's lists of verbs and settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from orchestrator import cli, schema, settings
+from orchestrator.model import SECRET_NAME
+from orchestrator.schema import Backup, Health, Host, Service
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def verbs() -> str:
+    """Every verb with its options, from the parser itself."""
+    os.environ["COLUMNS"] = "100"  # argparse wraps to the terminal
+    top = cli.parser()
+    groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
+    lines = ["| verb | does |", "|---|---|"]
+    for choice in groups[0]._choices_actions:
+        parser = groups[0].choices[choice.dest]
+        usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+        usage = re.sub(
+            r"^python -m orchestrator |\[-h\] |\[-e \{[^}]*\}\] |\[--(json|verbose|yes)\] ?", "", usage
+        ).strip()
+        options = [
+            f"`{'`, `'.join(action.option_strings)}`: {action.help}"
+            for action in parser._actions
+            if action.option_strings and action.container.title == "options" and action.dest != "help"
+        ]
+        text = (parser.description or "") + (" " + "; ".join(options) + "." if options else "")
+        lines.append(f"| `{usage.replace('|', '/')}` | {text.replace('|', '/')} |")
+    return "\n".join(lines) + "\n"
+
+
+def variables() -> str:
+    """Every variable of the host with its default."""
+    file = settings.read_file(ROOT, "production")
+    values = {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
+    lines = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, key in schema.keys(Host).items():
+        default = values.get(name, key.default)
+        lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | {key.description} |")
+    for name, default in sorted(settings.used_variables(file.services).items()):
+        secret = "; treated as a secret" if SECRET_NAME.search(name) else ""
+        lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | handed to the services{secret} |")
+    lines.append("| `DOCKER_HOST` | the local engine | where the engine is, such as `ssh://user@server` |")
+    return "\n".join(lines) + "\n"
+
+
+def keys() -> str:
+    """Every key of the TOML files, with what it means."""
+    lines = ["| key | what it is |", "|---|---|"]
+    lines.append("| `project` | the project's name, unless `COMPOSE_PROJECT_NAME` says another |")
+    lines.append("| `extends` | another environment whose file this one changes |")
+    lines.append("| `[host]` | defaults of the variables above |")
+    tables = (("services.NAME.", Service), ("services.NAME.health.", Health), ("backup.", Backup))
+    for prefix, model in tables:
+        lines += [f"| `{prefix}{name}` | {k.description} |" for name, k in schema.keys(model).items() if k.description]
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str) -> str:
+    """The README with its generated parts as they should be."""
+    parts = {"verbs": verbs, "variables": variables, "keys": keys}
+    return MARK.sub(lambda match: match[1] + parts[match["part"]]() + match[3], text)
+
+
+def main(argv: list[str]) -> int:
+    stale = []
+    readme_path = ROOT / "README.md"
+    for path, wanted in (
+        (ROOT / ".env.example", settings.env_example(ROOT)),
+        (readme_path, readme(readme_path.read_text(encoding="utf-8"))),
+    ):
+        if not path.is_file() or path.read_text(encoding="utf-8") != wanted:
+            stale.append(path.name)
+            if "--check" not in argv:
+                path.write_text(wanted, encoding="utf-8")
+    if stale:
+        print(f"{'not current' if '--check' in argv else 'wrote'}: {', '.join(stale)}")
+    return 1 if stale and "--check" in argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
