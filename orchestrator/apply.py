@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import groupby
 
 from orchestrator import ports, proxy, state
 from orchestrator.engine import Engine
@@ -27,23 +30,70 @@ from orchestrator.steps import (
     WriteUpstream,
 )
 
+#: Seconds that requests in flight have before their target is told to stop, which then has a grace of its own.
+DRAIN = 10.0
+
 
 def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
     """Runs every step. When one fails, or on Ctrl-C or SIGTERM, what was done is undone and the error raised.
 
-    RolledBack: something served before and still does. Any other OrchestratorError: everything is as it was.
+    RolledBack: something served before and still does. Any other OrchestratorError: everything is as it was, or all
+    that is new is in place and only what it replaced could not be removed.
     """
     done: list[Step] = []
     try:
         with _terminated_as_interrupt():
-            for step in plan:
-                with report.step(str(step)):
-                    # Noted before it runs: killed half-way, a step may have had its effect.
-                    done.append(step)
-                    perform(step, engine)
+            for group in side_by_side(plan):
+                # Noted before it runs: killed half-way, a step may have had its effect.
+                done.extend(group)
+                _perform_all(group, engine, report, done)
     except (OrchestratorError, KeyboardInterrupt) as error:
+        if _only_cleaning_up(plan, done):
+            raise _unfinished(error) from error
         failures = undo(done, engine, report)
         raise _told(error, plan, failures) from error
+
+
+def _only_cleaning_up(plan: Plan, done: list[Step]) -> bool:
+    """Whether all was proven and the first of what it replaced has been removed: from there no way leads back."""
+    clean_up = (StopContainer, RemoveContainer, RemoveNetwork, RemoveVolume)
+    begins = max((at for at, step in enumerate(plan, 1) if not isinstance(step, clean_up)), default=0)
+    return any(not isinstance(step, StopContainer) for step in done[begins:])
+
+
+def _unfinished(error: OrchestratorError | KeyboardInterrupt) -> OrchestratorError:
+    hint = "what the settings want is in place; `deploy` removes what is left of the old."
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted.", hint=hint)
+    return type(error)(error.message, hint=hint, detail=error.detail)
+
+
+def side_by_side(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
+    """The steps in order; those of one kind that may be taken at the same time as one group."""
+    for (alongside, _), steps_of_kind in groupby(steps, key=lambda step: (step.alongside, type(step))):
+        group = tuple(steps_of_kind)
+        yield from (group,) if alongside else ((step,) for step in group)
+
+
+def _perform_all(group: tuple[Step, ...], engine: Engine, report: Reporter, done: list[Step]) -> None:
+    """Runs a step; several at the same time, each on a connection of its own. When all have ended, raises the error
+    of the first that failed."""
+
+    def one(step: Step, connection: Engine) -> None:
+        with report.step(str(step)):
+            try:
+                perform(step, connection)
+            except EngineError:
+                if isinstance(step, CreateContainer | CreateNetwork):
+                    done.remove(step)  # refused, perhaps since somebody else has the name: not ours to remove
+                raise
+
+    if len(group) == 1:
+        one(group[0], engine)
+        return
+    with ThreadPoolExecutor(max_workers=len(group)) as pool:
+        for running in [pool.submit(one, step, engine.twin()) for step in group]:
+            running.result()
 
 
 def _told(error: OrchestratorError | KeyboardInterrupt, plan: Plan, failures: tuple[str, ...]) -> OrchestratorError:
@@ -122,10 +172,9 @@ def perform(step: Step, engine: Engine) -> None:  # noqa: PLR0912 - one flat tab
 def undo(done: list[Step], engine: Engine, report: Reporter) -> tuple[str, ...]:
     """Takes back the steps, the last one first; says what could not be taken back. Volumes stay: they may hold data."""
     failures: list[str] = []
-    reloaded = any(isinstance(step, ReloadProxy) for step in done)
     with _undisturbed():
         for step in reversed(done):
-            for back in inverse(step, reloaded=reloaded):
+            for back in inverse(step, done):
                 try:
                     with report.step(f"undo: {back}"):
                         perform(back, engine)
@@ -134,18 +183,28 @@ def undo(done: list[Step], engine: Engine, report: Reporter) -> tuple[str, ...]:
     return tuple(failures)
 
 
-def inverse(step: Step, *, reloaded: bool) -> tuple[Step, ...]:
-    """The steps that take one back, or none."""
+def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 - one flat table of steps
+    """The steps that take one of those that were `done` back, or none."""
+    removed = {other.target for other in done if isinstance(other, RemoveContainer)}
+    stopped = {other.target for other in done if isinstance(other, StopContainer)} - removed
+    reloaded = any(isinstance(other, ReloadProxy) for other in done)
     match step:
         case CreateNetwork():
             return (RemoveNetwork(step.target, ""),)
         case CreateContainer():
             return (RemoveContainer(step.target, ""),)
-        case StopContainer():
+        case StartContainer() if step.target not in removed:
+            # It may hold the port of the one that is to be started again.
+            return (StopContainer(step.target, ""),)
+        case StopContainer() if step.target in stopped:
             return (StartContainer(step.target, ""),)
         case WriteUpstream() if step.previous:
             back = WriteUpstream(step.target, "", content=step.previous)
-            return (back, ReloadProxy(step.target, "")) if reloaded else (back,)
+            if not reloaded:
+                return (back,)
+            host = proxy.upstream_host(step.previous)
+            ready = (WaitHealthy(host, ""),) if host in stopped else ()
+            return (*ready, back, ReloadProxy(step.target, ""))
         case _:
             return ()
 
@@ -161,12 +220,32 @@ def start(name: str, engine: Engine) -> None:
 
 
 def reload_proxy(name: str, engine: Engine) -> None:
-    """Nginx's own test comes first: a bad configuration must never reach a running proxy."""
-    for command in (proxy.TEST, proxy.RELOAD):
-        code, output = engine.run_in(name, command)
-        if code != 0:
-            lines = tuple(output.strip().splitlines()[-10:])
-            raise OrchestratorError("Nginx refuses the new configuration.", detail=lines)
+    """Nginx's own test comes first: a bad configuration must never reach a running proxy.
+
+    Returns when no worker of the old configuration is left, or after DRAIN seconds: Nginx reloads after the command
+    has returned, and until then its old workers send requests to the old target, which is stopped next.
+    """
+    _in_proxy(name, proxy.TEST, engine)
+    before = _workers(name, engine)
+    _in_proxy(name, proxy.RELOAD, engine)
+    until = time.monotonic() + DRAIN
+    now = _workers(name, engine)
+    while before & now and time.monotonic() < until:
+        time.sleep(0.1)
+        now = _workers(name, engine)
+    if before and not now - before:
+        raise OrchestratorError("Nginx did not take the new configuration.", detail=_log(name, engine))
+
+
+def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
+    code, output = engine.run_in(name, command)
+    if code != 0:
+        lines = tuple(output.strip().splitlines()[-10:])
+        raise OrchestratorError("Nginx refuses the new configuration.", detail=lines)
+
+
+def _workers(name: str, engine: Engine) -> frozenset[str]:
+    return proxy.workers(engine.run_in(name, proxy.WORKERS)[1])
 
 
 def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
@@ -183,7 +262,7 @@ def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
         if event == "health_status: healthy":
             return
         if event in ("die", "oom", "destroy"):
-            raise _ended(container, code, engine)
+            raise _ended(container, "137" if event == "oom" else code, engine)
         if event == "health_status: unhealthy":
             break
     document = engine.inspect(name)

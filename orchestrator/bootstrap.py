@@ -38,6 +38,10 @@ EXECUTED = "ORCHESTRATOR_EXECUTED_BY"
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return the exit code; makes the `.venv` when needed."""
+    import gc
+
+    # A command makes many objects while it imports and little garbage: Python's default would search it all the time.
+    gc.set_threshold(20_000, 20, 50)
     try:
         if not teaches(argv):
             enter(consent=consents(argv), only=RUNTIME)

@@ -45,7 +45,7 @@ def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) 
 def missing(stack: Stack, images: Mapping[str, Image]) -> tuple[BuildImage, ...]:
     """The builds that a deployment begins with."""
     return tuple(
-        BuildImage(images[service.name].reference, "its files changed since the last build", service.target)
+        BuildImage(images[service.name].reference, "no image of its current files", service.target)
         for service in stack.services
         if service.target and not images[service.name].id
     )
@@ -90,7 +90,7 @@ def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine:
     allowed = context_files(settings.root)
     _, stages = context.parse_dockerfile((settings.root / context.DOCKERFILE).read_text(encoding="utf-8"))
     for step in steps:
-        with report.step(f"build image {step.target}"):
+        with report.step(str(step)):
             # All files, since the classic builder runs every stage that stands before the target.
             everything = tuple(source for stage in stages.values() for source in stage.sources)
             tar = context.tar_of(settings.root, context.files_below(settings.root, everything, allowed))

@@ -17,9 +17,14 @@ def seconds(value: float) -> str:
     return f"{value:g}s"
 
 
+def literal(text: str) -> str:
+    """A word as Compose must read it to take it as it is."""
+    return text.replace("$", "$$")
+
+
 def _healthcheck(check: Healthcheck) -> dict[str, Any]:
     return {
-        "test": ["CMD", *check.test],
+        "test": ["CMD", *map(literal, check.test)],
         "interval": seconds(check.interval),
         "timeout": seconds(check.timeout),
         "retries": check.retries,
@@ -43,7 +48,7 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
         args = dict(stack.build.args) | {"BUILD_CA": "${BUILD_CA:-}"}
         document["build"] = {"context": ".", "target": spec.target, "args": args}
     if spec.command:
-        document["command"] = list(spec.command)
+        document["command"] = [literal(word) for word in spec.command]
     if spec.depends_on:
         document["depends_on"] = {name: {"condition": "service_healthy"} for name in spec.depends_on}
     document["user"] = spec.user
@@ -79,6 +84,17 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
     return document
 
 
+def _number(text: str) -> bool:
+    """Whether some YAML reader takes the text for a number: 1.2 reads `1e3` and `0o17` so, 1.1 does not."""
+    for read in (float, lambda word: int(word, 0)):
+        try:
+            read(text)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
 def document(stack: Stack) -> dict[str, Any]:
     """The Compose document of a stack."""
     return {
@@ -99,7 +115,7 @@ def render(stack: Stack) -> str:
             super().increase_indent(flow, False)
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        quoted = value.startswith("$") or ":" in value or not value or value.isdigit()
+        quoted = value.startswith("$") or ":" in value or not value or _number(value)
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if quoted else None)
 
     Dumper.add_representer(str, text)

@@ -125,10 +125,15 @@ def recipe(
     images = bases(chain, stages, args)
     files = files_below(root, (source for stage in chain for source in stage.sources), allowed)
     digest = hashlib.sha256()
-    mentioned = "\n".join((*head, *(line for stage in chain for line in stage.instructions)))
+    mentioned = "\n".join(line for stage in chain for line in stage.instructions)
     for name in sorted(args.keys() - UNCOUNTED_ARGS):
         if re.search(rf"\b{re.escape(name)}\b", mentioned):
             digest.update(f"arg {name}={args[name]}\n".encode())
+    for line in head:
+        # The default of a global argument is part of what uses it, and of nothing else.
+        name = re.match(r"ARG\s+(\w+)", line, re.IGNORECASE)
+        if name and name[1] not in args and re.search(rf"\b{name[1]}\b", mentioned):
+            digest.update(f"{line}\n".encode())
     for stage in chain:
         digest.update(("\n".join(stage.instructions) + "\n").encode())
     for image in images:

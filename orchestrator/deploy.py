@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import build, lock
 from orchestrator.apply import apply, perform
-from orchestrator.engine import Engine, connect
+from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
 from orchestrator.model import Stack
 from orchestrator.plan import plan_down, reconcile
@@ -26,10 +25,6 @@ class Session:
     stack: Stack
     engine: Engine
     report: Reporter
-
-    def again(self) -> Engine:
-        """A second connection to the same engine, for what must go on while the first one waits."""
-        return connect(dict(os.environ) | {"DOCKER_HOST": self.engine.host})
 
 
 def told(step: Step, report: Reporter | None = None) -> dict[str, Any]:
@@ -74,7 +69,7 @@ def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
         images = build.require_images(stack, images, engine, report)
         todo = reconcile(stack, engine.observe(stack.project), images)
         if todo:
-            with lock.held(stack.project, images["backup"].id, engine, session.again, report.say):
+            with lock.held(stack.project, images["backup"].id, engine, report.say):
                 # Looked at again: until the lock was ours, somebody else may have changed things.
                 todo = reconcile(stack, engine.observe(stack.project), images)
                 apply(todo, engine, report)
@@ -102,7 +97,7 @@ def down(session: Session, *, volumes: bool) -> dict[str, Any]:
     if not todo:
         return {"result": "unchanged", "steps": []}
     if observed.containers:
-        with lock.held(stack.project, observed.containers[0].image_id, engine, session.again, report.say):
+        with lock.held(stack.project, observed.containers[0].image_id, engine, report.say):
             _take_away(stack, engine, report, volumes=volumes)
     else:
         _take_away(stack, engine, report, volumes=volumes)

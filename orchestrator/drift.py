@@ -30,7 +30,7 @@ def human(key: str, value: Any) -> str:
     if value is None or value in ("", [], {}):
         return "none"
     if key == "memory" and isinstance(value, int):
-        return f"{value // 1024**2}m"
+        return f"{value // 1024**2}m" if value % 1024**2 == 0 else f"{value} bytes"
     if isinstance(value, str) and value.startswith("sha256:"):
         return "********"
     if isinstance(value, list):

@@ -57,15 +57,18 @@ def _tar(name: str, content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def connect(environ: Mapping[str, str]) -> Engine:
-    """The engine that DOCKER_HOST names, or the local one; NoEngine says why it can't be reached and what to do."""
+def connect(environ: Mapping[str, str], version: str = "auto") -> Engine:
+    """The engine that DOCKER_HOST names, or the local one; NoEngine says why it can't be reached and what to do.
+
+    `version` is the API's, where it is known already; it saves asking.
+    """
     host = engine_url(environ)
     try:
         kwargs = kwargs_from_env(environment=dict(environ) | {"DOCKER_HOST": host})
-        api = APIClient(version="auto", timeout=TIMEOUT, use_ssh_client=host.startswith("ssh://"), **kwargs)
+        api = APIClient(version=version, timeout=TIMEOUT, use_ssh_client=host.startswith("ssh://"), **kwargs)
     except (DockerException, requests.exceptions.RequestException, OSError) as error:
         raise _unreachable(host, str(error)) from error
-    return Engine(api, host)
+    return Engine(api, host, environ)
 
 
 def _unreachable(host: str, text: str) -> NoEngine:
@@ -94,9 +97,14 @@ def context_files(root: Path) -> frozenset[str]:
 class Engine:
     """One engine. Every method is one operation; a name is a container's, network's or volume's."""
 
-    def __init__(self, api: APIClient, host: str) -> None:
+    def __init__(self, api: APIClient, host: str, environ: Mapping[str, str]) -> None:
         self.api = api
         self.host = host
+        self.environ = environ
+
+    def twin(self) -> Engine:
+        """Another connection to the same engine, for what goes on while this one waits."""
+        return connect(self.environ, self.api.api_version)
 
     @property
     def is_local(self) -> bool:

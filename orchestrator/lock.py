@@ -51,7 +51,8 @@ def host_identity() -> str:
 
 def process_started(pid: int) -> str:
     """A process's start in clock ticks (proc(5), field 22 of stat), which tells it from a later one of the same id."""
-    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20][0] if _read(f"/proc/{pid}/stat") else ""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
 
 
 def owner() -> dict[str, str]:
@@ -136,11 +137,8 @@ def _take(project: str, image: str, engine: Engine, say: Callable[[str], None]) 
 
 
 @contextmanager
-def held(
-    project: str, image: str, engine: Engine, again: Callable[[], Engine], say: Callable[[str], None]
-) -> Iterator[None]:
-    """Holds the project's lock. `image` is any image the engine has; `again` makes a second connection, since the
-    counter is raised while the first one waits."""
+def held(project: str, image: str, engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds the project's lock. `image` is any image the engine has."""
     container = _take(project, image, engine, say)
     stop = threading.Event()
 
@@ -149,7 +147,7 @@ def held(
         while not stop.wait(BEAT):
             count += 1
             try:
-                connection = connection or again()
+                connection = connection or engine.twin()
                 connection.write_file(container, _FOLDER, _FILE, str(count).encode())
             except OrchestratorError:
                 connection = None  # the engine is restarting; the deployment itself will tell

@@ -55,7 +55,7 @@ def logs(session: Session, service: str | None, *, tail: int, follow: bool, out:
     def pump(container: ObservedContainer) -> None:
         try:
             # A connection each: the engine's answer to a follow never ends.
-            for _, text in lines(session.again().follow(container.name, tail=tail, follow=True)):
+            for _, text in lines(session.engine.twin().follow(container.name, tail=tail, follow=True)):
                 print(f"{container.service:<{width}} | {text}", file=out, flush=True)
         except OrchestratorError as error:
             failures.append(error)

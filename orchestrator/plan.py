@@ -66,14 +66,18 @@ def _left_over(container: ObservedContainer, now: datetime) -> bool:
     return container.role == labels.ROLE_AGENT and not container.running and age > ONEOFF_MAX_AGE
 
 
+def _left_overs(observed: Observed, now: datetime, role: str) -> tuple[Step, ...]:
+    left = tuple(c for c in observed.oneoffs if c.role == role and _left_over(c, now))
+    cause = "left over by a run that was killed"
+    return stop_steps(None, left, cause) + remove_steps(left, cause)
+
+
 def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...]:
     names = {service.name for service in stack.services}
     orphans = tuple(c for c in observed.containers if not c.oneoff and c.service not in names)
     cause = "orphan: the stack has no such service"
     steps = stop_steps(None, orphans, cause) + remove_steps(orphans, cause)
-    left = tuple(c for c in observed.oneoffs if _left_over(c, now))
-    cause = "left over by a run that was killed"
-    steps += stop_steps(None, left, cause) + remove_steps(left, cause)
+    steps += _left_overs(observed, now, labels.ROLE_AGENT)
     wanted = {network.name for network in stack.networks}
     return steps + tuple(
         RemoveNetwork(network.name, "orphan: the stack has no such network")
@@ -85,18 +89,19 @@ def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...
 def _in_order(app: AppPlan, proxy: Part, backup: Part) -> tuple[Step, ...]:
     if app.serving:
         # Traffic moves first, through the proxy that serves; only then may anything interrupt.
-        steps = app.part.prepare + app.part.start + app.part.wait + app.switch
+        steps = app.part.prepare + app.migration.start + app.migration.wait
+        steps += app.part.start + app.part.wait + app.switch
         steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait + backup.wait
     else:
         # Nothing serves, so everything starts side by side and is waited for at the end.
         write = tuple(step for step in app.switch if isinstance(step, WriteUpstream))
         reload = tuple(step for step in app.switch if isinstance(step, ReloadProxy))
-        steps = app.part.prepare + proxy.prepare + backup.prepare + backup.start + app.part.start
+        steps = app.part.prepare + proxy.prepare + backup.prepare + app.migration.start + backup.start
         if proxy.start:
             # It reads the file when it starts.
-            steps += write + proxy.start + app.part.wait + proxy.wait
+            steps += write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
         else:
-            steps += app.part.wait + write + reload + proxy.wait
+            steps += app.migration.wait + app.part.start + app.part.wait + write + reload + proxy.wait
         steps += backup.wait
     return steps + app.part.finish + proxy.finish + backup.finish
 
@@ -105,8 +110,10 @@ def reconcile(stack: Stack, observed: Observed, images: Mapping[str, Image], now
     """The steps from what is to what is wanted. `images` maps each service to its image on this engine."""
     now = now or datetime.now(UTC)
     network_steps, fresh = _networks(stack, observed)
+    live = live_container(stack, observed)
+    prefer = live.name if live and live.healthy else ""
     sorted_by_service = {
-        spec.name: sort_containers(stack, spec, images[spec.name], observed.of(spec.name), fresh)
+        spec.name: sort_containers(stack, spec, images[spec.name], observed.of(spec.name), fresh, prefer)
         for spec in stack.services
     }
     parts = {
@@ -116,9 +123,9 @@ def reconcile(stack: Stack, observed: Observed, images: Mapping[str, Image], now
     }
     proxy_container = _proxy_container(observed, parts["proxy"])
     app = plan_app(stack, observed, images["app"], sorted_by_service["app"], proxy_container, now=now)
-    steps = network_steps + _volumes(stack, observed)
+    steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
     steps += _in_order(app, parts["proxy"], parts["backup"]) + _orphans(stack, observed, now)
-    serving = live_container(stack, observed) is not None and any(c.running for c in observed.of("proxy"))
+    serving = live is not None and any(c.running for c in observed.of("proxy"))
     return Plan(steps, release=app.release, previous=app.previous, serving=serving)
 
 

@@ -46,10 +46,19 @@ def live_container(stack: Stack, observed: Observed) -> ObservedContainer | None
 
 
 @dataclass(frozen=True)
+class Migration:
+    """The run of the migration between its container's creation and the start of the app."""
+
+    start: tuple[Step, ...] = ()
+    wait: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
 class AppPlan:
     """The app's share. `serving`: a release serves now, so traffic moves only to a candidate that is proven."""
 
     part: Part
+    migration: Migration
     switch: tuple[Step, ...]
     name: str
     release: str
@@ -57,14 +66,16 @@ class AppPlan:
     serving: bool
 
 
-def _migrate(stack: Stack, spec: ServiceSpec, image: Image, release: str) -> tuple[CreateContainer, tuple[Step, ...]]:
+def _migrate(stack: Stack, spec: ServiceSpec, image: Image, release: str) -> tuple[CreateContainer, Migration]:
     name = f"{container_name(stack, release)}-migrate"
     body = create_args.oneoff_body(
         stack, spec, image=image.reference, command=spec.migrate, role=labels.ROLE_MIGRATE, release=release
     )
     cause = "the database must have the schema of the new image"
-    done = (WaitExit(name, ""), RemoveContainer(name, "has done its work"))
-    return CreateContainer(name, cause, body=body), done
+    return CreateContainer(name, cause, body=body), Migration(
+        start=(StartContainer(name, ""),),
+        wait=(WaitExit(name, ""), RemoveContainer(name, "has done its work")),
+    )
 
 
 def plan_app(
@@ -77,6 +88,11 @@ def plan_app(
     spec = stack.service(stack.upstream)
     live = live_container(stack, observed)
     previous = live.release if live else ""
+    migration = Migration()
+    migrates = bool(spec.migrate) and (live is None or live.image_id != image.id)
+    if migrates and found.keep and found.keep.state == "created":
+        # Its run was killed before it was started, so perhaps before the database had its schema.
+        found = Sorted(None, (*found.others, found.keep), "the run that made it did not end")
     if found.keep:
         part = revive(spec, found.keep)
         name, release = found.keep.name, found.keep.release
@@ -88,14 +104,14 @@ def plan_app(
         prepare = (create(stack, spec, image, name=name, number=number, release=release, cause=found.cause),)
         start = (StartContainer(name, ""),)
         wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
-        if spec.migrate and (live is None or live.image_id != image.id):
-            job, done = _migrate(stack, spec, image, release)
-            prepare = (job, StartContainer(job.target, ""), *prepare)
-            start = (*done, *start)
+        if migrates:
+            job, migration = _migrate(stack, spec, image, release)
+            prepare = (job, *prepare)
     left = "is replaced" if found.keep is None else "another one is right"
     return AppPlan(
+        migration=migration,
         part=Part(prepare, start, wait, stop_steps(spec, found.others, left) + remove_steps(found.others, left)),
-        switch=_switch(stack, observed, name, proxy_container),
+        switch=_switch(stack, observed, name, proxy_container, stops=any(c.running for c in found.others)),
         name=name,
         release=release,
         previous="" if previous == release else previous,
@@ -103,10 +119,11 @@ def plan_app(
     )
 
 
-def _switch(stack: Stack, observed: Observed, name: str, proxy_container: str) -> tuple[Step, ...]:
+def _switch(stack: Stack, observed: Observed, name: str, proxy_container: str, *, stops: bool) -> tuple[Step, ...]:
     wanted = proxy.upstream_file(name, stack.upstream_port)
     if observed.upstream == wanted:
-        return ()
+        # A run that was killed between the file and the reload left Nginx with the one that is to be stopped.
+        return (ReloadProxy(proxy_container, "it may not have read its upstream file yet"),) if stops else ()
     host = proxy.upstream_host(observed.upstream)
     cause = f"traffic goes from {host} to {name}" if host else f"traffic goes to {name}"
     write = WriteUpstream(proxy_container, cause, content=wanted, previous=observed.upstream)

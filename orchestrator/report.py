@@ -58,7 +58,9 @@ class Reporter:
 
     @contextmanager
     def _spinning(self, text: str) -> Iterator[None]:
-        if not self.live:
+        if not self.live or self._status is not None:
+            # A second step at the same time shares the live line.
+            self.doing(text)
             yield
             return
         from rich.console import Console

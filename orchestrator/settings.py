@@ -21,7 +21,9 @@ from orchestrator.model import SECRET_NAME, masked
 from orchestrator.schema import Backup, File, Host, Service, Services, checked, keys
 
 ENVIRONMENTS = ("production", "development")
-_VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<kind>[-?])(?P<text>[^}]*))?\})")
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<kind>[-?])(?P<text>[^${}]*))?\}|(?P<wrong>))"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Problems(list[str]):
     """Everything that is wrong, collected so that one run tells it all."""
 
     def add(self, where: str, key: str, value: object, allowed: str) -> None:
-        self.append(f"{where}: {key} = {masked(key, value)!r}: {allowed}")
+        shown = masked(key, value)
+        self.append(f"{where}: {key} = {(value if shown == str(value) else shown)!r}: {allowed}")
 
 
 def read_env_file(path: Path, problems: Problems) -> Variables:
@@ -74,12 +77,17 @@ def read_env_file(path: Path, problems: Problems) -> Variables:
         problems.append(f"{path.name}: cannot be read: {error}")
         return Variables({})
     for binding in parse_stream(io.StringIO(text)):
+        # The parser counts the blank lines before a binding to it.
+        written = binding.original.string
+        line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
         if binding.error or (binding.key is not None and binding.value is None):
-            name = (binding.key or binding.original.string).strip().split("=")[0][:40]
-            problems.append(f"{path.name}:{binding.original.line}: {name!r}: a line must be NAME=value or a # comment")
+            # No more than the name: the rest may be a secret.
+            name = re.match(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\b", written)
+            shown = f"{name[1]}: " if name else ""
+            problems.append(f"{path.name}:{line}: {shown}a line must be NAME=value or a # comment")
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
-            origin[binding.key] = f"{path.name}:{binding.original.line}"
+            origin[binding.key] = f"{path.name}:{line}"
     return Variables(values, origin)
 
 
@@ -89,6 +97,8 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
     def replace(match: re.Match[str]) -> str:
         if match["escaped"]:
             return "$"
+        if match["wrong"] is not None:
+            raise ValueError("a $ must begin ${NAME}, ${NAME:-default} or ${NAME:?why}; a plain one is written $$")
         value = variables.get(match["name"], "")
         if value:
             return value
@@ -158,11 +168,24 @@ def _read_toml(root: Path, environment: str, problems: Problems, *, may_extend: 
 
 
 def _host(
-    file: File, environment: str, env_file: Variables, environ: Mapping[str, str], problems: Problems
+    project: str,
+    table: Mapping[str, Any],
+    root: Path,
+    environment: str,
+    env_file: Variables,
+    environ: Mapping[str, str],
+    problems: Problems,
 ) -> tuple[Host | None, dict[str, str]]:
-    """The host's variables by precedence, and where each comes from; a wrong one is reported with that place."""
-    values: dict[str, Any] = {"COMPOSE_PROJECT_NAME": file.project} | dict(file.host)
-    origin = dict.fromkeys(values, f"config/{environment}.toml")
+    """The host's variables by precedence, and where each comes from; a wrong one is reported with that place.
+
+    `table` is the TOML files' [host]. The project's name stands beside it, where no other environment inherits it.
+    """
+    toml = _read_toml(root, environment, Problems()) or _Toml(f"config/{environment}.toml", {})
+    values: dict[str, Any] = dict(table)
+    origin = {name: toml.where(["host", name]) for name in values}
+    if named := values.pop("COMPOSE_PROJECT_NAME", None):
+        problems.add(toml.where(["host"]), "host.COMPOSE_PROJECT_NAME", named, "is said by `project`, above all tables")
+    values["COMPOSE_PROJECT_NAME"], origin["COMPOSE_PROJECT_NAME"] = project, f"config/{environment}.toml"
     for name in keys(Host):
         for source, place in ((env_file.values, env_file.origin.get(name, "")), (environ, "environment")):
             if source.get(name):
@@ -196,6 +219,10 @@ def read_file(root: Path, environment: str) -> File:
     problems = Problems()
     file = _read_toml(root, environment, problems)
     if file is not None:
+        project = file.merged().get("project")
+        if file.base and project == file.base.merged().get("project"):
+            allowed = f"must not be that of {file.base.name}, whose data it would share"
+            problems.add(file.name, "project", project, allowed)
 
         def problem(key: list[str], value: object, text: str) -> None:
             path = ".".join(key)
@@ -205,7 +232,7 @@ def read_file(root: Path, environment: str) -> File:
                 problems.add(file.where(key), path, value, text)
 
         found = checked(file.merged(), File, problem)
-        if found is not None:
+        if found is not None and not problems:
             return found
     raise _refusal(problems)
 
@@ -228,8 +255,11 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
         file = read_file(root, environment)
     except UsageError as error:
         problems.extend(error.detail)
+        toml = _read_toml(root, environment, Problems())
+        table = toml.merged().get("host") if toml else None
+        _host("unknown", table if isinstance(table, Mapping) else {}, root, environment, env_file, environ, problems)
         raise _refusal(problems) from None
-    host, origin = _host(file, environment, env_file, environ, problems)
+    host, origin = _host(file.project, file.host, root, environment, env_file, environ, problems)
     services = _interpolated(file.services, dict(env_file.values) | dict(environ), where, problems)
     if problems or host is None:
         raise _refusal(problems)

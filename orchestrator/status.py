@@ -30,7 +30,7 @@ def status(session: Session) -> dict[str, Any]:
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        snapshot = pool.submit(last_snapshot, session.again(), observed)
+        snapshot = pool.submit(last_snapshot, session.engine.twin(), observed)
         use = _resources(session, observed)
     containers = [c for spec in stack.services for c in observed.of(spec.name)]
     present = {container.service for container in containers}
@@ -76,7 +76,7 @@ def _resources(session: Session, observed: Observed) -> dict[str, dict[str, Any]
 
     def measure(container: ObservedContainer) -> dict[str, Any]:
         try:
-            return _use(session.again().stats(container.name), container)
+            return _use(session.engine.twin().stats(container.name), container)
         except OrchestratorError:
             return {}
 

@@ -17,9 +17,13 @@ class Image:
 
 @dataclass(frozen=True)
 class Step:
-    """`target` is the name of what is changed. `doing` completes the sentence that a person reads: "create app"."""
+    """`target` is the name of what is changed. `doing` completes the sentence that a person reads: "create app".
+
+    Steps of one kind that follow one another are taken at the same time where that kind is `alongside`.
+    """
 
     doing: ClassVar[str]
+    alongside: ClassVar[bool] = False
     target: str
     cause: str
 
@@ -41,6 +45,7 @@ class BuildImage(Step):
 @dataclass(frozen=True)
 class CreateNetwork(Step):
     doing = "create network"
+    alongside = True
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -52,6 +57,7 @@ class RemoveNetwork(Step):
 @dataclass(frozen=True)
 class CreateVolume(Step):
     doing = "create volume"
+    alongside = True
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -65,6 +71,7 @@ class CreateContainer(Step):
     """`more_networks` are joined after the first one, which the body names, each with the service's alias."""
 
     doing = "create container"
+    alongside = True
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     more_networks: tuple[str, ...] = ()
     alias: str = ""
@@ -73,6 +80,7 @@ class CreateContainer(Step):
 @dataclass(frozen=True)
 class StartContainer(Step):
     doing = "start container"
+    alongside = True
 
 
 @dataclass(frozen=True)

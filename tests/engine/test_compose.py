@@ -1,0 +1,134 @@
+"""One project for both tools: what Compose brings up we take over, and what we deploy it sees; the data stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.conftest import MakeProject
+from tests.engine.stack import SERVICES, Project, until
+
+pytestmark = pytest.mark.engine
+
+HEALTHY = dict.fromkeys(SERVICES, "running healthy")
+
+
+@pytest.fixture(params=["v1", "v2"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """Each version of Compose in turn."""
+    found: list[str] = request.getfixturevalue(f"compose_{request.param}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def stack(make_project: MakeProject) -> Iterator[Project]:
+    """A deployed stack, for tests that only look at it."""
+    made = make_project()
+    made.run("deploy")
+    yield made
+
+
+def healthy(project: Project) -> None:
+    until(lambda: project.health() == HEALTHY, 60, f"all healthy: {project.health()}", 0.3)
+
+
+def test_a_fresh_checkout_comes_up_and_is_taken_over(project: Project, command: list[str]) -> None:
+    assert not (project.root / ".env").exists()
+    project.compose(command, "up", "-d", "--build")
+    healthy(project)
+    assert len(project.containers()) == 3
+    project.add("by-compose")
+    volumes = project.volumes()
+    assert {name.removeprefix(f"{project.name}_") for name in volumes} == {
+        "sqlite_data",
+        "static_files",
+        "proxy_upstream",
+        "backups",
+    }
+    # Ours sees what it made, and says why it would be made anew.
+    status = project.json("status")
+    assert {service["health"] for service in status["services"]} == {"healthy"}
+    report = project.json("deploy")
+    assert report["result"] == "changed"
+    assert any("made by another tool" in step["cause"] for step in report["steps"])
+    assert project.health() == HEALTHY
+    assert len(project.containers()) == 3
+    assert project.has("by-compose")
+    assert project.volumes() == volumes
+    assert project.json("plan") == {"steps": []}
+
+    # And back, over the running stack and its data.
+    project.add("by-us")
+    project.compose(command, "up", "-d", "--no-build")
+    healthy(project)
+    assert project.has("by-compose")
+    assert project.has("by-us")
+    assert project.volumes() == volumes
+    assert len(project.containers()) == 3
+
+    # Ours removes what Compose started, and keeps its data.
+    project.run("down")
+    assert project.containers() == []
+    assert project.networks() == set()
+    assert project.volumes() == volumes
+
+
+def test_ps_and_logs_show_what_we_deployed(stack: Project, command: list[str]) -> None:
+    identity = stack.ask("/?for-compose").headers["X-Request-ID"]
+    until(lambda: identity.encode() in stack.one("app").logs(), 5, "the app's log line")
+    shown = stack.compose(command, "ps").stdout
+    for container in stack.containers():
+        assert str(container.name) in shown, shown
+    assert shown.count("healthy") == 3, shown
+    assert f"127.0.0.1:{stack.port}" in shown
+    logs = stack.compose(command, "logs", "--no-color").stdout
+    assert logs.count(identity) == 2, logs
+    assert stack.compose(command, "ps", "-q", "app").stdout.strip() == stack.one("app").id
+    assert stack.compose(command, "exec", "-T", "app", "id", "-u").stdout.strip() == "10001"
+
+
+def test_down_of_compose_takes_ours_away_and_keeps_the_data(project: Project, command: list[str]) -> None:
+    project.run("deploy")
+    project.add("kept")
+    volumes = project.volumes()
+    project.compose(command, "down")
+    assert project.containers() == []
+    assert project.networks() == set()
+    assert project.volumes() == volumes
+    project.run("deploy")
+    assert project.has("kept")
+
+
+def test_both_ways_give_equal_containers(project: Project, stack: Project, command: list[str]) -> None:
+    """The proof that the generated file says what the orchestrator does."""
+    project.compose(command, "up", "-d", "--build")
+    healthy(project)
+    for service in SERVICES:
+        assert essence(project, service) == essence(stack, service), service
+
+
+def essence(project: Project, service: str) -> dict[str, object]:
+    """What of a container decides how it runs; names of the project and of the release taken out."""
+    attributes = project.one(service).attrs
+    config, host = attributes["Config"], attributes["HostConfig"]
+    kept = ("ReadonlyRootfs", "CapDrop", "SecurityOpt", "Memory", "MemorySwap", "NanoCpus", "PidsLimit", "Tmpfs")
+    found = {key: host[key] for key in (*kept, "RestartPolicy", "LogConfig")}
+    # Compose writes the same limit as a quota, or the other way round.
+    found["NanoCpus"] = host["NanoCpus"] or host["CpuQuota"] * 10_000
+    found["Privileged"], found["CapAdd"] = host["Privileged"], host["CapAdd"] or []
+    found |= {key: config[key] for key in ("User", "Healthcheck", "Cmd", "Entrypoint", "WorkingDir")}
+    found["Env"] = sorted(entry for entry in config["Env"] if not entry.startswith("RELEASE="))
+    found["StopTimeout"] = config.get("StopTimeout")
+    found["Mounts"] = sorted((m["Destination"], m["Name"], m["RW"], m["Type"]) for m in attributes["Mounts"])
+    found["Networks"] = sorted(attributes["NetworkSettings"]["Networks"])
+    found["Aliases"] = all(
+        service in (network["Aliases"] or [])
+        for name, network in attributes["NetworkSettings"]["Networks"].items()
+        if name != "none"
+    )
+    found["Ports"] = host["PortBindings"] or {}
+    text = json.dumps(found, sort_keys=True).replace(project.name, "PROJECT").replace(str(project.port), "PORT")
+    plain: dict[str, object] = json.loads(text)
+    return plain

@@ -1,0 +1,459 @@
+"""An engine in memory: the real one's methods on dictionaries, for tests of order, failure and undo.
+
+It refuses what the real one refuses (a name or port that is taken, a network in use), its containers come to the health
+or end that a Script says, and any call can be made to fail, before or after it had its effect. `tests.unit.contract`
+holds what it must have in common with the real engine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import tarfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+
+from orchestrator import labels, proxy
+from orchestrator.engine import Engine
+from orchestrator.errors import EngineError, OrchestratorError
+from orchestrator.state import Observed, parse_container, parse_network
+
+NEVER = "0001-01-01T00:00:00Z"
+#: What stands on the proxy's upstream volume before anything else does: the image's own file.
+DEFAULT_UPSTREAM = proxy.upstream_file("app", 8000)
+
+
+class Killed(BaseException):
+    """The orchestrator's process ends here, as by SIGKILL: nothing of it catches this."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a container comes to once it has been started."""
+
+    health: str = "healthy"
+    exits: int | None = None
+    out: tuple[str, ...] = ()
+    err: tuple[str, ...] = ()
+    probe: str = ""
+    oom: bool = False
+
+
+@dataclass
+class Container:
+    """One container. `loaded` is the upstream file that a running proxy has read; `reading`: it is about to. `workers`
+    counts the configurations it has had since its start."""
+
+    id: str
+    name: str
+    body: Mapping[str, Any]
+    image_id: str
+    created: str
+    networks: dict[str, tuple[str, ...]]
+    state: str = "created"
+    health: str = "none"
+    exit_code: int = 0
+    started: str = NEVER
+    files: dict[str, bytes] = field(default_factory=dict)
+    loaded: str = ""
+    reading: bool = False
+    workers: int = 0
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.body.get("Labels") or {}
+        return found
+
+    @property
+    def service(self) -> str:
+        return self.labels.get(labels.SERVICE, "")
+
+    @property
+    def ports(self) -> set[str]:
+        bindings = self.body.get("HostConfig", {}).get("PortBindings") or {}
+        return {binding["HostPort"] for values in bindings.values() for binding in values}
+
+
+class MemoryEngine(Engine):
+    """`scripts` are looked up by container name, command, image and service, in this order."""
+
+    def __init__(self, images: Mapping[str, str] | None = None, *, host: str = "unix:///memory") -> None:
+        self.host = host
+        self.environ = {}
+        self.images = dict(images or {})
+        self.containers: dict[str, Container] = {}
+        self.networks: dict[str, Mapping[str, Any]] = {}
+        self.volumes: dict[str, dict[str, bytes]] = {}
+        self.scripts: dict[str, Script] = {}
+        self.now = datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC)
+        self.calls: list[str] = []
+        #: Asked before and after each call: (its number, what it is, whether it has had its effect).
+        self.fails: Callable[[int, str, bool], BaseException | None] = lambda *_: None
+        #: Told of the state after each call.
+        self.watch: Callable[[str], None] = lambda _: None
+        self.facts: dict[str, Any] = {"DockerRootDir": "/"}
+        self.builds: list[dict[str, Any]] = []
+        self.build_messages: list[dict[str, Any]] = []
+        self.pull_messages: list[dict[str, Any]] = []
+        self.pulled: dict[str, str] = {}
+        self.commands: dict[tuple[str, ...], tuple[int, str]] = {}
+        self._serial = 0
+        self._lock = threading.Lock()
+
+    def twin(self) -> MemoryEngine:
+        return self
+
+    # What tests look at
+
+    def named(self, name: str) -> Container:
+        """A container by name or id; EngineError as the real engine says it."""
+        for container in self.containers.values():
+            if name in (container.name, container.id):
+                return container
+        raise EngineError(f"could not look at container {name}: No such container: {name}")
+
+    def picture(self) -> dict[str, Any]:
+        """Everything that undo must bring back. Empty volumes are left out: they stay, since they may hold data."""
+        self._settle()
+        containers = {c.name: (c.id, c.state == "running", c.loaded) for c in self.containers.values()}
+        files = {name: files for name, files in self.volumes.items() if files}
+        return {"containers": containers, "networks": sorted(self.networks), "files": json.dumps(str(files))}
+
+    def serving(self) -> str:
+        """The healthy app container that a running proxy sends requests to now; "" if a request would fail."""
+        for container in self.containers.values():
+            if container.service == "proxy" and container.state == "running":
+                host = proxy.upstream_host(container.loaded)
+                for app in self.containers.values():
+                    known = app.name == host or host in app.networks.get(next(iter(app.networks), ""), ())
+                    if known and app.state == "running" and app.health in ("healthy", "none"):
+                        return app.name
+        return ""
+
+    @contextmanager
+    def _call(self, doing: str) -> Iterator[None]:
+        with self._lock:
+            self.calls.append(doing)
+            number = len(self.calls)
+            self.now += timedelta(milliseconds=137)
+            if not doing.startswith("start_container"):
+                self._settle()
+        if error := self.fails(number, doing, False):
+            raise error
+        yield
+        if error := self.fails(number, doing, True):
+            raise error
+        self.watch(doing)
+
+    def _id(self) -> str:
+        self._serial += 1
+        return f"{self._serial:064x}"
+
+    def _time(self) -> str:
+        return f"{self.now:%Y-%m-%dT%H:%M:%S}.{self.now.microsecond * 1000:09d}Z"
+
+    def _script(self, container: Container) -> Script:
+        command = " ".join(container.body.get("Cmd") or ())
+        for key in (container.name, command, container.body["Image"], container.service):
+            if key in self.scripts:
+                return self.scripts[key]
+        return Script()
+
+    def _mounted(self, container: Container, path: str) -> tuple[dict[str, bytes], str]:
+        """The files that hold `path`, and its name there."""
+        for mount in container.body.get("HostConfig", {}).get("Mounts") or []:
+            if path.startswith(mount["Target"].rstrip("/") + "/"):
+                return self.volumes[mount["Source"]], path.removeprefix(mount["Target"]).strip("/")
+        return container.files, path
+
+    # What is there
+
+    def observe(self, project: str, images: Iterable[str] = ()) -> Observed:
+        with self._call("observe"):
+            mine = [c for c in self.containers.values() if c.labels.get(labels.PROJECT) == project]
+            upstream = ""
+            for container in sorted(mine, key=lambda c: c.state == "running"):
+                if container.service == "proxy" and container.labels.get(labels.ONEOFF) != "True":
+                    files, name = self._mounted(container, proxy.PATH)
+                    upstream = files.get(name, b"").decode()
+            return Observed(
+                containers=tuple(parse_container(self._document(c)) for c in mine),
+                networks=tuple(
+                    parse_network(d) for d in self.networks.values() if d["Labels"].get(labels.PROJECT) == project
+                ),
+                volumes=frozenset(name for name in self.volumes if f"{project}_" in name),
+                images={reference: self.images[reference] for reference in images if reference in self.images},
+                upstream=upstream,
+            )
+
+    def image_id(self, reference: str) -> str:
+        with self._call(f"image_id {reference}"):
+            return self.images.get(reference, reference if reference in self.images.values() else "")
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        with self._call(f"inspect {container}"):
+            return self._document(self.named(container))
+
+    def _document(self, container: Container) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "Status": container.state,
+            "ExitCode": container.exit_code,
+            "OOMKilled": container.state == "exited" and self._script(container).oom,
+            "StartedAt": container.started,
+        }
+        if container.health != "none":
+            probe = self._script(container).probe
+            state["Health"] = {"Status": container.health, "Log": [{"Output": probe}] if probe else []}
+        body = container.body
+        config = {key: body[key] for key in ("Image", "Labels", "Env", "Cmd", "User") if key in body}
+        networks: dict[str, Any] = {name: {"Aliases": list(aliases)} for name, aliases in container.networks.items()}
+        return {
+            "Id": container.id,
+            "Name": f"/{container.name}",
+            "Created": container.created,
+            "Image": container.image_id,
+            "RestartCount": 0,
+            "Config": config,
+            "State": state,
+            "HostConfig": dict(body.get("HostConfig", {})),
+            "NetworkSettings": {"Networks": networks or {"none": {}}},
+        }
+
+    def info(self) -> dict[str, Any]:
+        with self._call("info"):
+            return dict(self.facts)
+
+    def version(self) -> dict[str, Any]:
+        with self._call("version"):
+            return {"Version": "20.10.24", "ApiVersion": "1.41"}
+
+    def stats(self, container: str) -> dict[str, Any]:
+        with self._call(f"stats {container}"):
+            return {"memory_stats": {"usage": 3000, "limit": 9000, "stats": {"inactive_file": 1000}}}
+
+    def publishing(self, port: str) -> list[dict[str, Any]]:
+        with self._call(f"publishing {port}"):
+            return [
+                {"Names": [f"/{c.name}"], "Labels": dict(c.labels)}
+                for c in self.containers.values()
+                if c.state == "running" and port in c.ports
+            ]
+
+    # Steps
+
+    def create_network(self, body: Mapping[str, Any]) -> None:
+        with self._call(f"create_network {body['Name']}"):
+            if body["Name"] in self.networks:
+                raise EngineError(f"could not create network: network with name {body['Name']} already exists")
+            self.networks[body["Name"]] = {"Id": self._id(), **body}
+
+    def remove_network(self, name: str) -> None:
+        with self._call(f"remove_network {name}"):
+            used = [c.name for c in self.containers.values() if c.state == "running" and name in c.networks]
+            if used:
+                raise EngineError(f"could not remove network {name}: it has active endpoints")
+            self.networks.pop(name, None)
+
+    def create_volume(self, body: Mapping[str, Any]) -> None:
+        with self._call(f"create_volume {body['Name']}"):
+            self.volumes.setdefault(body["Name"], {})
+
+    def remove_volume(self, name: str) -> None:
+        with self._call(f"remove_volume {name}"):
+            mounts = [m for c in self.containers.values() for m in c.body.get("HostConfig", {}).get("Mounts") or []]
+            if any(mount["Source"] == name for mount in mounts):
+                raise EngineError(f"could not remove volume {name}: volume is in use")
+            self.volumes.pop(name, None)
+
+    def create_container(
+        self, name: str, body: Mapping[str, Any], more_networks: tuple[str, ...] = (), alias: str = ""
+    ) -> None:
+        with self._call(f"create_container {name}"):
+            if any(c.name == name for c in self.containers.values()):
+                raise EngineError(f'could not create container {name}: Conflict. "/{name}" is already in use')
+            image_id = self.images.get(body["Image"], body["Image"])
+            if image_id not in self.images.values():
+                raise EngineError(f"could not create container {name}: No such image: {body['Image']}")
+            endpoints = body.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+            networks = {key: tuple(value["Aliases"]) for key, value in endpoints.items()}
+            networks |= dict.fromkeys(more_networks, (alias,))
+            for network in networks.keys() - self.networks.keys():
+                raise EngineError(f"could not create container {name}: network {network} not found")
+            made = Container(self._id(), name, body, image_id, self._time(), networks)
+            for mount in body.get("HostConfig", {}).get("Mounts") or []:
+                volume = self.volumes.setdefault(mount["Source"], {})
+                if mount["Target"] == proxy.FOLDER and not volume:
+                    volume[proxy.FILE] = DEFAULT_UPSTREAM.encode()
+            self.containers[made.id] = made
+
+    def start_container(self, name: str) -> None:
+        with self._call(f"start_container {name}"):
+            container = self.named(name)
+            if container.state == "running":
+                return
+            for other in self.containers.values():
+                if other.state == "running" and other.ports & container.ports:
+                    raise EngineError(f"could not start container {name}: Bind failed: port is already allocated")
+            for network in container.networks.keys() - self.networks.keys():
+                raise EngineError(f"could not start container {name}: network {network} not found")
+            container.state, container.exit_code, container.started = "running", 0, self._time()
+            test = (container.body.get("Healthcheck") or {}).get("Test") or ["NONE"]
+            container.health = "none" if test[0] == "NONE" else "starting"
+            if container.service == "proxy":
+                container.reading, container.loaded, container.workers = True, "", 1
+
+    def _settle(self) -> None:
+        """Proxies that have been started read their file: a moment later, as the image's entrypoint is patient with an
+        app that starts beside it. It gives up a file that does not work."""
+        for container in self.containers.values():
+            if container.reading:
+                files, at = self._mounted(container, proxy.PATH)
+                if not self._resolves(files[at].decode()):
+                    files[at] = DEFAULT_UPSTREAM.encode()
+                container.loaded, container.reading = files[at].decode(), False
+
+    def _resolves(self, upstream: str) -> bool:
+        host = proxy.upstream_host(upstream)
+        running = [c for c in self.containers.values() if c.state == "running" and c.networks]
+        return any(c.name == host or any(host in names for names in c.networks.values()) for c in running)
+
+    def stop_container(self, name: str, grace: float) -> None:
+        with self._call(f"stop_container {name}"):
+            if any(name in (c.name, c.id) for c in self.containers.values()):
+                container = self.named(name)
+                if container.state == "running":
+                    container.state, container.health = "exited", "none"
+
+    def remove_container(self, name: str) -> None:
+        with self._call(f"remove_container {name}"):
+            self.containers = {i: c for i, c in self.containers.items() if name not in (c.name, c.id)}
+
+    def write_file(self, container: str, folder: str, name: str, content: bytes) -> None:
+        with self._call(f"write_file {container} {folder}/{name}"):
+            files, at = self._mounted(self.named(container), f"{folder.rstrip('/')}/{name}")
+            files[at] = content
+
+    def read_file(self, container: str, path: str) -> str:
+        with self._call(f"read_file {container} {path}"):
+            if all(container not in (c.name, c.id) for c in self.containers.values()):
+                return ""
+            files, at = self._mounted(self.named(container), path)
+            return files.get(at, b"").decode()
+
+    def archive(self, container: str, path: str) -> Iterator[bytes]:
+        with self._call(f"archive {container} {path}"):
+            files, at = self._mounted(self.named(container), path)
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as made:
+                info = tarfile.TarInfo(path.rpartition("/")[2])
+                info.size = len(files[at])
+                made.addfile(info, io.BytesIO(files[at]))
+            data = buffer.getvalue()
+            for start in range(0, len(data), 1000):
+                yield data[start : start + 1000]
+
+    def run_in(self, container: str, command: Iterable[str]) -> tuple[int, str]:
+        words = tuple(command)
+        with self._call(f"run_in {container} {' '.join(words)}"):
+            running = self.named(container)
+            if running.state != "running":
+                raise EngineError(f"could not run {words[0]} in {container}: container is not running")
+            if words in self.commands:
+                return self.commands[words]
+            if words in (proxy.TEST, proxy.RELOAD):
+                files, at = self._mounted(running, proxy.PATH)
+                text = files.get(at, b"").decode()
+                if not self._resolves(text):
+                    return 1, f"nginx: [emerg] host not found in upstream {proxy.upstream_host(text)}\n"
+                if words == proxy.RELOAD:
+                    running.loaded = text
+                    running.workers += 1
+            if words == proxy.WORKERS:
+                return 0, f"/proc/{running.workers}/cmdline\n"
+            return 0, ""
+
+    def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
+        code, text = self.run_in(container, command)
+        out.write(text.encode())
+        return code
+
+    def open_terminal(self, container: str, command: Iterable[str]) -> tuple[str, socket.socket]:
+        raise NotImplementedError
+
+    def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
+        raise NotImplementedError
+
+    def exit_code(self, exec_id: str) -> int:
+        raise NotImplementedError
+
+    # Watching
+
+    def logs(self, container: str, tail: int = 20) -> list[str]:
+        with self._call(f"logs {container}"):
+            if all(container not in (c.name, c.id) for c in self.containers.values()):
+                return []
+            found = self.named(container)
+            script = self._script(found)
+            return [] if found.started == NEVER else [*script.out, *script.err][-tail:]
+
+    def follow(self, container: str, *, tail: int, follow: bool) -> Iterator[bytes]:
+        with self._call(f"follow {container}"):
+            for at, line in enumerate(self._script(self.named(container)).out[-tail:]):
+                yield f"2026-11-24T10:00:{at:02d}.000000000Z {line}\n".encode()
+
+    def output(self, container: str) -> Iterator[bytes]:
+        with self._call(f"output {container}"):
+            for line in self._script(self.named(container)).out:
+                yield f"{line}\n".encode()
+
+    def events(self, container: str, since: str, seconds: float) -> Iterator[tuple[str, str]]:
+        with self._call(f"events {container}"):
+            found = self.named(container)
+            script = self._script(found)
+            yield "start", ""
+            if script.oom:
+                yield "oom", ""
+            if script.exits is not None:
+                found.state, found.exit_code = "exited", script.exits
+                yield "die", str(script.exits)
+            elif found.health != "none":
+                found.health = script.health
+                if script.health != "starting":
+                    yield f"health_status: {script.health}", ""
+
+    def wait(self, container: str, timeout: float) -> int:
+        with self._call(f"wait {container}"):
+            found = self.named(container)
+            if found.state == "running":
+                code = self._script(found).exits
+                if code is None and found.labels.get(labels.ONEOFF) != "True":
+                    raise OrchestratorError(f"{container} did not end within {timeout:.0f} s.")
+                found.state, found.exit_code = "exited", code or 0
+            return found.exit_code
+
+    # Images
+
+    def build(self, context: bytes, *, tag: str, target: str, args: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        with self._call(f"build {tag}"):
+            self.builds.append({"context": context, "tag": tag, "target": target, "args": dict(args)})
+            yield from self.build_messages
+            self.images[tag] = f"sha256:{self._id()}"
+
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        with self._call(f"tag {repository}:{tag}"):
+            self.images[f"{repository}:{tag}"] = self.images[image]
+
+    def pull(self, reference: str) -> Iterator[dict[str, Any]]:
+        with self._call(f"pull {reference}"):
+            yield from self.pull_messages
+            if reference in self.pulled:
+                self.images[reference] = self.pulled[reference]
+
+    def import_image(self, tar: Any, repository: str, tag: str, changes: list[str]) -> None:
+        with self._call(f"import_image {repository}:{tag}"):
+            self.images[f"{repository}:{tag}"] = f"sha256:{self._id()}"

@@ -1,0 +1,118 @@
+"""Stacks and engines that the tests begin from: small values of their own, so that no setting of ours decides a test."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from orchestrator.apply import apply
+from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
+from orchestrator.plan import reconcile
+from orchestrator.report import Reporter
+from orchestrator.steps import Image, Plan
+from tests.unit.memory_engine import MemoryEngine
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOW = datetime(2026, 11, 24, 10, 15, 2, tzinfo=UTC)
+CHECK = Healthcheck(("/probe",), interval=1.0, timeout=3.0, start_period=30.0, retries=3)
+
+APP = ServiceSpec(
+    name="app",
+    image="shop-app",
+    target="app",
+    user="10001:10001",
+    environment={"LOG_LEVEL": "info", "SECRET_KEY": "hunter2"},
+    mounts=(Mount("data", "/data"),),
+    networks=("internal",),
+    memory=256 * 1024**2,
+    cpus=1.0,
+    pids=128,
+    stop_grace_period=40.0,
+    tmpfs={"/tmp": "size=64m"},
+    healthcheck=CHECK,
+    migrate=("python", "-m", "service.migrate"),
+)
+PROXY = ServiceSpec(
+    name="proxy",
+    image="shop-proxy",
+    target="proxy",
+    user="10002:10002",
+    mounts=(Mount("upstream", "/etc/nginx/upstream"),),
+    networks=("internal", "edge"),
+    ports=(Port("127.0.0.1", "8080", 8080),),
+    depends_on=("app",),
+    memory=128 * 1024**2,
+    cpus=1.0,
+    pids=64,
+    stop_grace_period=40.0,
+    healthcheck=CHECK,
+)
+BACKUP = ServiceSpec(
+    name="backup",
+    image="shop-backup",
+    target="backup",
+    user="10001:10001",
+    environment={"BACKUP_RETAIN": "14"},
+    mounts=(Mount("data", "/data", read_only=True), Mount("backups", "/backups")),
+    memory=256 * 1024**2,
+    cpus=0.5,
+    pids=64,
+    stop_grace_period=20.0,
+    healthcheck=CHECK,
+)
+STACK = Stack(
+    project="shop",
+    environment="production",
+    services=(APP, PROXY, BACKUP),
+    networks=(Network("internal", "shop_internal", internal=True), Network("edge", "shop_edge", internal=False)),
+    volumes=(Volume("data", "shop_data"), Volume("upstream", "shop_upstream"), Volume("backups", "shop_backups")),
+    build=Build(args={"PYTHON_IMAGE": "python:3.13-alpine", "NGINX_IMAGE": "nginx:alpine"}),
+    upstream="app",
+    upstream_port=8000,
+    url="http://127.0.0.1:8080/",
+)
+IMAGES = {
+    "app": Image("shop-app:aaa", "sha256:aaaaaaaaaaaa"),
+    "proxy": Image("shop-proxy:bbb", "sha256:bbbbbbbbbbbb"),
+    "backup": Image("shop-backup:ccc", "sha256:cccccccccccc"),
+}
+NEW_APP = Image("shop-app:ddd", "sha256:dddddddddddd")
+RELEASE = "20261124T101502-aaaaaaa"
+LIVE = "shop-app-20261124t101502-aaaaaaa"
+
+
+def with_service(name: str, stack: Stack = STACK, **changes: Any) -> Stack:
+    """The stack with fields of one service changed."""
+    services = tuple(replace(spec, **changes) if spec.name == name else spec for spec in stack.services)
+    return replace(stack, services=services)
+
+
+def engine() -> MemoryEngine:
+    """An engine that has the images, and nothing else."""
+    known = [*IMAGES.values(), NEW_APP]
+    return MemoryEngine({image.reference: image.id for image in known})
+
+
+def quiet() -> Reporter:
+    return Reporter(io.StringIO())
+
+
+def planned(
+    target: MemoryEngine, stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW
+) -> Plan:
+    return reconcile(stack, target.observe(stack.project), images, now)
+
+
+def deployed(stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW) -> MemoryEngine:
+    """An engine on which the stack has been deployed."""
+    made = engine()
+    apply(planned(made, stack, images, now=now), made, quiet())
+    return made
+
+
+def later(minutes: int = 1) -> datetime:
+    return NOW + timedelta(minutes=minutes)

@@ -1,0 +1,529 @@
+"""Stack + Observed -> the plan, as the text a person reads; and that an applied plan leaves nothing to do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator import create_args, labels
+from orchestrator.apply import apply
+from orchestrator.errors import OrchestratorError
+from orchestrator.plan import plan_down, reconcile
+from orchestrator.steps import Image, Plan
+from tests.unit.memory_engine import Killed, MemoryEngine, Script
+from tests.unit.stacks import APP, IMAGES, LIVE, NEW_APP, NOW, RELEASE, STACK, deployed, engine, later, planned, quiet
+from tests.unit.stacks import with_service as with_
+
+EDITED = with_("app", environment=dict(APP.environment) | {"LOG_LEVEL": "debug"})
+CANDIDATE = "shop-app-20261124t101602-aaaaaaa"
+
+
+def lines(text: str) -> str:
+    """The expected plan, without the indentation it has in a test."""
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def drop(target: MemoryEngine, service: str) -> None:
+    """Somebody removes a service's containers by hand."""
+    target.containers = {key: c for key, c in target.containers.items() if c.service != service}
+
+
+def foreign(target: MemoryEngine, name: str, service: str, *, role: str = "", oneoff: bool = False) -> None:
+    """A running container of the project that another run or tool has made."""
+    mark = {labels.PROJECT: "shop", labels.SERVICE: service, labels.ONEOFF: str(oneoff), labels.NUMBER: "1"}
+    target.create_container(name, {"Image": "shop-app:aaa", "Labels": mark | ({labels.ROLE: role} if role else {})})
+    target.start_container(name)
+
+
+def test_first_deploy() -> None:
+    plan = planned(engine())
+    assert str(plan) == lines(f"""
+        create network shop_internal (there is none)
+        create network shop_edge (there is none)
+        create volume shop_data (there is none)
+        create volume shop_upstream (there is none)
+        create volume shop_backups (there is none)
+        create container {LIVE}-migrate (the database must have the schema of the new image)
+        start container {LIVE}-migrate
+        create container {LIVE} (there is none)
+        create container shop-proxy-1 (there is none)
+        create container shop-backup-1 (there is none)
+        start container shop-backup-1
+        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        wait exit {LIVE}-migrate
+        remove container {LIVE}-migrate (has done its work)
+        start container {LIVE}
+        start container shop-proxy-1
+        wait healthy {LIVE}
+        wait healthy shop-proxy-1
+        wait healthy shop-backup-1
+    """)
+    assert (plan.release, plan.previous, plan.serving) == (RELEASE, "", False)
+
+
+def test_nothing_to_do() -> None:
+    plan = planned(deployed(), now=later())
+    assert str(plan) == ""
+    assert not plan
+    assert (plan.release, plan.serving) == (RELEASE, True)
+
+
+@pytest.mark.parametrize(("service", "grace"), [("backup", 20.0), ("proxy", 40.0)])
+def test_edited_memory_changes_only_that_service(service: str, grace: float) -> None:
+    old = STACK.service(service)
+    plan = planned(deployed(), with_(service, memory=old.memory * 2), now=later())
+    was, now = old.memory // 1024**2, old.memory * 2 // 1024**2
+    assert str(plan) == lines(f"""
+        create container shop-{service}-2 (memory: {was}m -> {now}m)
+        stop container shop-{service}-1 (is replaced)
+        start container shop-{service}-2
+        wait healthy shop-{service}-2
+        remove container shop-{service}-1 (is replaced)
+    """)
+    assert [getattr(step, "grace", grace) for step in plan] == [grace] * 5
+    assert plan.release == RELEASE
+
+
+def test_edited_variable_of_the_app_is_a_release_behind_the_old_one() -> None:
+    plan = planned(deployed(), EDITED, now=later())
+    assert str(plan) == lines(f"""
+        create container {CANDIDATE} (environment.LOG_LEVEL: info -> debug)
+        start container {CANDIDATE}
+        wait healthy {CANDIDATE}
+        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
+        reload proxy shop-proxy-1
+        stop container {LIVE} (is replaced)
+        remove container {LIVE} (is replaced)
+    """)
+    assert (plan.release, plan.previous, plan.serving) == ("20261124T101602-aaaaaaa", RELEASE, True)
+
+
+def test_new_image_is_migrated_to_first() -> None:
+    plan = planned(deployed(), images=IMAGES | {"app": NEW_APP}, now=later())
+    name = "shop-app-20261124t101602-ddddddd"
+    assert str(plan) == lines(f"""
+        create container {name}-migrate (the database must have the schema of the new image)
+        start container {name}-migrate
+        create container {name} (image: aaaaaaa -> ddddddd)
+        wait exit {name}-migrate
+        remove container {name}-migrate (has done its work)
+        start container {name}
+        wait healthy {name}
+        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {name})
+        reload proxy shop-proxy-1
+        stop container {LIVE} (is replaced)
+        remove container {LIVE} (is replaced)
+    """)
+
+
+def test_image_that_is_still_to_be_built() -> None:
+    plan = planned(deployed(), images=IMAGES | {"app": Image("shop-app:eee", "")}, now=later())
+    assert "create container shop-app-20261124t101602-unbuilt (image: aaaaaaa -> to be built)" in str(plan).splitlines()
+
+
+def test_everything_at_once_moves_traffic_before_anything_interrupts() -> None:
+    stack = with_("proxy", EDITED, memory=1024**3)
+    text = str(planned(deployed(), stack, now=later())).splitlines()
+    assert text.index("reload proxy shop-proxy-1") < text.index("stop container shop-proxy-1 (is replaced)")
+    assert text[-3:] == [
+        f"stop container {LIVE} (is replaced)",
+        f"remove container {LIVE} (is replaced)",
+        "remove container shop-proxy-1 (is replaced)",
+    ]
+
+
+@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+def test_stopped_container_is_started(service: str) -> None:
+    target = deployed()
+    (container,) = (c for c in target.containers.values() if c.service == service)
+    container.state, container.exit_code, container.health = "exited", 137, "none"
+    assert str(planned(target, now=later())) == lines(f"""
+        start container {container.name} (it is exited with code 137)
+        wait healthy {container.name}
+    """)
+
+
+@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+def test_unhealthy_container_is_started_anew(service: str) -> None:
+    target = deployed()
+    (container,) = (c for c in target.containers.values() if c.service == service)
+    container.health = "unhealthy"
+    assert str(planned(target, now=later())) == lines(f"""
+        stop container {container.name} (it is unhealthy)
+        start container {container.name} (it is unhealthy)
+        wait healthy {container.name}
+    """)
+
+
+def test_starting_container_is_waited_for() -> None:
+    target = deployed()
+    target.named(LIVE).health = "starting"
+    assert str(planned(target, now=later())) == f"wait healthy {LIVE} (it is still starting)"
+
+
+def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None:
+    """A run that dies just before a call of the engine."""
+    target.fails = lambda _, call, after: Killed() if call.startswith(doing) and not after else None
+    with pytest.raises(Killed):
+        apply(planned(target, *args, **more), target, quiet())
+    target.fails = lambda *_: None
+
+
+def test_candidate_of_a_killed_run_goes_on_to_the_switch() -> None:
+    target = deployed()
+    killed_at(target, "write_file", EDITED, now=later())
+    assert str(planned(target, EDITED, now=later(5))) == lines(f"""
+        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
+        reload proxy shop-proxy-1
+        stop container {LIVE} (is replaced)
+        remove container {LIVE} (is replaced)
+    """).replace("(is replaced)", "(another one is right)")
+
+
+def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
+    target = deployed()
+    killed_at(target, f"stop_container {LIVE}", EDITED, now=later())
+    plan = planned(target, EDITED, now=later(5))
+    assert str(plan) == lines(f"""
+        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        stop container {LIVE} (another one is right)
+        remove container {LIVE} (another one is right)
+    """)
+    assert plan.release == "20261124T101602-aaaaaaa"
+
+
+def test_run_killed_between_file_and_reload_still_reloads() -> None:
+    """The file says one thing and Nginx does another: the release it names has no traffic yet."""
+    target = deployed()
+    killed_at(target, "run_in shop-proxy-1 nginx -t", EDITED, now=later())
+    apply(planned(target, EDITED, now=later(5)), target, quiet())
+    assert target.serving() == CANDIDATE
+
+
+def test_candidate_whose_settings_were_taken_back_goes() -> None:
+    target = deployed()
+    killed_at(target, "write_file", EDITED, now=later())
+    plan = planned(target, now=later(5))
+    assert str(plan) == lines(f"""
+        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        stop container {CANDIDATE} (another one is right)
+        remove container {CANDIDATE} (another one is right)
+    """)
+    assert plan.release == RELEASE
+
+
+def test_of_two_right_containers_the_one_with_traffic_stays() -> None:
+    target = deployed()
+    body = create_args.container_body(
+        STACK, APP, image=IMAGES["app"].reference, image_id=IMAGES["app"].id, release="later", number=2
+    )
+    target.create_container("shop-app-later", body)
+    target.start_container("shop-app-later")
+    target.named("shop-app-later").health = "healthy"
+    assert str(planned(target, now=later())) == lines("""
+        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        stop container shop-app-later (another one is right)
+        remove container shop-app-later (another one is right)
+    """)
+
+
+def test_of_two_right_proxies_the_running_one_stays() -> None:
+    target = deployed()
+    spec = STACK.service("proxy")
+    body = create_args.container_body(STACK, spec, image="shop-proxy:bbb", image_id="", release="", number=2)
+    target.create_container("shop-proxy-2", body, ("shop_edge",), "proxy")
+    assert str(planned(target, now=later())) == "remove container shop-proxy-2 (another one is right)"
+
+
+def test_migration_that_was_cut_off_is_run_again() -> None:
+    """The candidate of a run that was killed while migrating must not start on a database it does not know."""
+    target = deployed()
+    killed_at(target, "wait ", images=IMAGES | {"app": NEW_APP}, now=later())
+    text = str(planned(target, images=IMAGES | {"app": NEW_APP}, now=later(5))).splitlines()
+    old, new = "shop-app-20261124t101602-ddddddd", "shop-app-20261124t102002-ddddddd"
+    assert text.index(f"remove container {old}-migrate (left over by a run that was killed)") < text.index(
+        f"start container {new}-migrate"
+    )
+    assert text.index(f"wait exit {new}-migrate") < text.index(f"start container {new}")
+    assert f"start container {old}" not in "\n".join(text).replace("-migrate", "")
+
+
+def test_orphans_go() -> None:
+    target = deployed()
+    foreign(target, "shop-worker-1", "worker")
+    body = {"Name": "shop_old", "Labels": {labels.PROJECT: "shop", labels.NETWORK_KEY: "old"}, "Internal": False}
+    target.create_network(body)
+    assert str(planned(target, now=later())) == lines("""
+        stop container shop-worker-1 (orphan: the stack has no such service)
+        remove container shop-worker-1 (orphan: the stack has no such service)
+        remove network shop_old (orphan: the stack has no such network)
+    """)
+
+
+def test_left_over_migration_goes_first() -> None:
+    target = deployed()
+    foreign(target, "shop-app-old-migrate", "app", role=labels.ROLE_MIGRATE, oneoff=True)
+    assert str(planned(target, now=later())) == lines("""
+        stop container shop-app-old-migrate (left over by a run that was killed)
+        remove container shop-app-old-migrate (left over by a run that was killed)
+    """)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "state", "goes"),
+    [(1, "running", False), (30, "exited", False), (90, "running", False), (90, "exited", True), (90, "created", True)],
+)
+def test_agents_one_off_goes_when_it_is_old_and_does_not_run(minutes: int, state: str, *, goes: bool) -> None:
+    target = deployed()
+    foreign(target, "shop-backup-run-1", "backup", role=labels.ROLE_AGENT, oneoff=True)
+    container = target.named("shop-backup-run-1")
+    container.state = state
+    now = datetime.fromisoformat(container.created[:19] + "+00:00") + timedelta(minutes=minutes)
+    assert bool(planned(target, now=now)) == goes
+
+
+def test_one_off_of_another_tool_is_left_alone() -> None:
+    target = deployed()
+    foreign(target, "shop-app-run-77", "app", oneoff=True)
+    target.named("shop-app-run-77").state = "exited"
+    assert not planned(target, now=NOW + timedelta(days=30))
+
+
+def test_missing_volume_is_made() -> None:
+    target = deployed()
+    del target.volumes["shop_backups"]
+    assert str(planned(target, now=later())) == "create volume shop_backups (there is none)"
+
+
+def test_network_of_the_wrong_kind_is_told() -> None:
+    target = deployed()
+    target.networks["shop_internal"] = dict(target.networks["shop_internal"]) | {"Internal": False}
+    with pytest.raises(OrchestratorError, match="network shop_internal exists, but reaches the outside") as caught:
+        planned(target)
+    assert "docker network rm shop_internal" in caught.value.hint
+
+
+def test_removed_network_replaces_what_was_on_it() -> None:
+    target = deployed()
+    del target.networks["shop_internal"]
+    text = str(planned(target, now=later())).splitlines()
+    assert text[0] == "create network shop_internal (there is none)"
+    assert f"create container {CANDIDATE} (its network has to be made anew)" in text
+    assert "create container shop-proxy-2 (its network has to be made anew)" in text
+    assert "backup" not in "\n".join(text)
+
+
+def by_compose(target: MemoryEngine) -> None:
+    """The stack as Compose v1 makes it: its labels and names, none of ours."""
+    for network in STACK.networks:
+        target.create_network(create_args.network_body(STACK, network))
+    for volume in STACK.volumes:
+        target.create_volume(create_args.volume_body(STACK, volume))
+    for spec in STACK.services:
+        body = create_args.container_body(
+            STACK, spec, image=IMAGES[spec.name].reference, image_id="", release="", number=1
+        )
+        kept = {key: value for key, value in body["Labels"].items() if not key.startswith("orchestrator.")}
+        name = f"shop_{spec.name}_1"
+        target.create_container(
+            name, body | {"Labels": kept}, create_args.network_names(STACK, spec)[1:], alias=spec.name
+        )
+        target.start_container(name)
+        target.named(name).health = "healthy"
+
+
+def test_what_compose_made_is_taken_over() -> None:
+    target = engine()
+    by_compose(target)
+    plan = planned(target)
+    assert str(plan) == lines(f"""
+        create container {LIVE} (made by another tool)
+        start container {LIVE}
+        wait healthy {LIVE}
+        switch upstream shop_proxy_1 (traffic goes from app to {LIVE})
+        reload proxy shop_proxy_1
+        create container shop-proxy-2 (made by another tool)
+        create container shop-backup-2 (made by another tool)
+        stop container shop_backup_1 (is replaced)
+        start container shop-backup-2
+        stop container shop_proxy_1 (is replaced)
+        start container shop-proxy-2
+        wait healthy shop-proxy-2
+        wait healthy shop-backup-2
+        stop container shop_app_1 (is replaced)
+        remove container shop_app_1 (is replaced)
+        remove container shop_proxy_1 (is replaced)
+        remove container shop_backup_1 (is replaced)
+    """)
+    assert plan.serving
+
+
+def test_proxy_gone() -> None:
+    target = deployed()
+    drop(target, "proxy")
+    assert str(planned(target, now=later())) == lines(f"""
+        create container shop-proxy-1 (there is none)
+        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        start container shop-proxy-1
+        wait healthy shop-proxy-1
+    """)
+
+
+def test_app_gone() -> None:
+    target = deployed()
+    drop(target, "app")
+    text = str(planned(target, now=later())).splitlines()
+    assert text[-3:] == [
+        f"wait healthy {CANDIDATE}",
+        f"switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})",
+        "reload proxy shop-proxy-1",
+    ]
+
+
+def test_changed_from_outside() -> None:
+    target = deployed()
+    backup = target.named("shop-backup-1")
+    backup.body = dict(backup.body) | {"HostConfig": backup.body["HostConfig"] | {"Memory": 64 * 1024**2}}
+    assert "create container shop-backup-2 (memory: 64m -> 256m (changed from outside))" in str(planned(target))
+
+
+def test_down_keeps_the_data() -> None:
+    target = deployed()
+    plan = plan_down(STACK, target.observe("shop"), volumes=False)
+    assert str(plan) == lines(f"""
+        stop container shop-proxy-1 (down)
+        remove container shop-proxy-1 (down)
+        stop container {LIVE} (down)
+        remove container {LIVE} (down)
+        stop container shop-backup-1 (down)
+        remove container shop-backup-1 (down)
+        remove network shop_internal (down)
+        remove network shop_edge (down)
+    """)
+    assert [getattr(step, "grace", None) for step in plan if hasattr(step, "grace")] == [40.0, 40.0, 20.0]
+
+
+def test_down_with_volumes_takes_only_the_stacks_own() -> None:
+    target = deployed()
+    target.volumes["shop_mine"] = {}
+    target.volumes["othershop_data"] = {}
+    plan = plan_down(STACK, target.observe("shop"), volumes=True)
+    assert str(plan).splitlines()[-3:] == [
+        "remove volume shop_data (down --volumes)",
+        "remove volume shop_upstream (down --volumes)",
+        "remove volume shop_backups (down --volumes)",
+    ]
+    assert not plan_down(STACK, engine().observe("shop"), volumes=True)
+
+
+# Whatever the engine is found in, one plan is enough
+
+
+def stop_something(target: MemoryEngine, chance: random.Random) -> None:
+    if target.containers:
+        container = chance.choice(list(target.containers.values()))
+        container.state, container.health = "exited", "none"
+
+
+def make_unhealthy(target: MemoryEngine, chance: random.Random) -> None:
+    running = [c for c in target.containers.values() if c.state == "running" and c.health != "none"]
+    if running:
+        chance.choice(running).health = chance.choice(["unhealthy", "starting"])
+
+
+def remove_something(target: MemoryEngine, chance: random.Random) -> None:
+    if target.containers:
+        del target.containers[chance.choice(list(target.containers))]
+
+
+def remove_network(target: MemoryEngine, chance: random.Random) -> None:
+    names = [name for name in target.networks if not any(name in c.networks for c in target.containers.values())]
+    if names:
+        del target.networks[chance.choice(names)]
+
+
+def remove_volume(target: MemoryEngine, chance: random.Random) -> None:
+    names = [n for n in target.volumes if all(n not in str(c.body) for c in target.containers.values())]
+    if names:
+        del target.volumes[chance.choice(names)]
+
+
+def add_orphan(target: MemoryEngine, chance: random.Random) -> None:
+    name = f"orphan-{len(target.calls)}"
+    role = chance.choice(["", labels.ROLE_MIGRATE])
+    foreign(target, name, chance.choice(["worker", "app"]) if role else "worker", role=role, oneoff=bool(role))
+
+
+DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
+    stop_something,
+    make_unhealthy,
+    remove_something,
+    remove_network,
+    remove_volume,
+    add_orphan,
+)
+STACKS = (STACK, EDITED, with_("proxy", memory=1024**3), with_("backup", EDITED, pids=99))
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_one_plan_is_enough_from_any_state(seed: int) -> None:
+    """Runs that are killed anywhere, edits, hands that stop and remove: the next plan leaves nothing to do."""
+    chance = random.Random(seed)
+    target = deployed() if chance.random() < 0.7 else engine()
+    if chance.random() < 0.2:
+        target = engine()
+        by_compose(target)
+    now = NOW
+    for _ in range(chance.randrange(1, 5)):
+        now += timedelta(minutes=1)
+        stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
+        end, after = len(target.calls) + chance.randrange(1, 30), chance.random() < 0.5
+
+        def kill(number: int, _: str, had_effect: bool, *, end: int = end, after: bool = after) -> Killed | None:
+            return Killed() if number == end and had_effect == after else None
+
+        target.fails = kill
+        try:
+            apply(planned(target, stack, images, now=now), target, quiet())
+        except Killed:
+            pass
+        target.fails = lambda *_: None
+        for disturb in chance.sample(DISTURBANCES, chance.randrange(0, 3)):
+            disturb(target, chance)
+    stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
+    plan: Plan = planned(target, stack, images, now=now + timedelta(minutes=1))
+    apply(plan, target, quiet())
+    left = planned(target, stack, images, now=now + timedelta(minutes=2))
+    assert str(left) == "", f"after\n{plan}"
+    assert target.serving(), f"after\n{plan}"
+    assert {c.service for c in target.containers.values()} == {"app", "proxy", "backup"}
+    assert len(target.containers) == 3
+
+
+def test_the_plan_does_not_depend_on_the_order_of_the_engines_lists() -> None:
+    target = deployed()
+    killed_at(target, "write_file", EDITED, now=later())
+    seen = target.observe("shop")
+    turned = replace(seen, containers=tuple(reversed(seen.containers)), networks=tuple(reversed(seen.networks)))
+    assert str(reconcile(EDITED, seen, IMAGES, NOW)) == str(reconcile(EDITED, turned, IMAGES, NOW))
+
+
+def test_now_is_the_clock_unless_told() -> None:
+    assert planned(engine(), now=NOW).release == RELEASE
+    made = reconcile(STACK, engine().observe("shop"), IMAGES).release
+    assert abs(datetime.strptime(made[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(
+        seconds=5
+    )
+
+
+def test_script_is_used() -> None:
+    """The engine in memory really lets a container be unhealthy; else the tests above would prove little."""
+    target = engine()
+    target.scripts["app"] = Script(health="unhealthy")
+    with pytest.raises(OrchestratorError, match="app did not become healthy"):
+        apply(planned(target), target, quiet())
