@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from orchestrator import bootstrap
 from orchestrator.errors import FAILED, Interrupted, OrchestratorError, UsageError
@@ -39,9 +39,16 @@ stack is).
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong command line as every other error is told, in JSON where that is asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; the README's list of verbs is made from it."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     options = common.add_argument_group("global options (before or after the verb)")
     # Without a default of their own, an option given before the verb is not undone by its absence after it.
     options.add_argument(
@@ -57,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         ("--yes", "answer every question with yes"),
     ):
         options.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog=PROGRAM,
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -128,7 +135,10 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """Runs one command line and returns the process's exit code."""
     top = parser()
-    options = top.parse_args(argv)
+    try:
+        options = top.parse_args(argv)
+    except UsageError as error:
+        return bootstrap.tell(error, json="--json" in argv)
     for name, value in (("environment", "production"), ("json", False), ("verbose", False), ("yes", False)):
         setattr(options, name, getattr(options, name, value))
     if options.verb is None:

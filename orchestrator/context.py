@@ -131,8 +131,8 @@ def recipe(
             digest.update(f"arg {name}={args[name]}\n".encode())
     for line in head:
         # The default of a global argument is part of what uses it, and of nothing else.
-        name = re.match(r"ARG\s+(\w+)", line, re.IGNORECASE)
-        if name and name[1] not in args and re.search(rf"\b{name[1]}\b", mentioned):
+        argument = re.match(r"ARG\s+(\w+)", line, re.IGNORECASE)
+        if argument and argument[1] not in args and re.search(rf"\b{argument[1]}\b", mentioned):
             digest.update(f"{line}\n".encode())
     for stage in chain:
         digest.update(("\n".join(stage.instructions) + "\n").encode())

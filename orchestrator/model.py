@@ -14,7 +14,9 @@ from typing import Literal
 RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
 
 #: An environment variable with such a name is never shown.
-SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|(^|[_.])KEY($|_)|DATABASE_URL", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|(^|[_.])KEY($|_)|DATABASE_URL", re.IGNORECASE
+)
 
 
 def masked(name: str, value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ class Reporter:
         self.seconds: dict[str, float] = {}
         self.live = self.stream.isatty()
         self._status: Status | None = None
+        self._running: list[str] = []
+        self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
         """One line."""
@@ -42,34 +45,42 @@ class Reporter:
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Times one step and prints how it ended."""
+        """Times one step and prints how it ended; several may go on at the same time."""
         began = time.monotonic()
-        if not self.live and (self.verbose or text.startswith(SLOW)):
-            self._print(f"        {text} ...")
-        outcome = "failed"
+        self._begin(text)
+        outcome = ": failed"
         try:
-            with self._spinning(text):
-                yield
+            yield
             outcome = ""
         finally:
             taken = time.monotonic() - began
             self.seconds[text] = round(taken, 3)
-            self._print(f"{taken:5.1f}s  {text}{': ' + outcome if outcome else ''}")
+            self._end(text, f"{taken:5.1f}s  {text}{outcome}")
 
-    @contextmanager
-    def _spinning(self, text: str) -> Iterator[None]:
-        if not self.live or self._status is not None:
-            # A second step at the same time shares the live line.
+    def _begin(self, text: str) -> None:
+        with self._lock:
+            self._running.append(text)
+            if not self.live:
+                if self.verbose or text.startswith(SLOW):
+                    self._print(f"        {text} ...")
+                return
+            if self._status is None:
+                from rich.console import Console
+
+                self._status = Console(file=self.stream).status("")
+                self._status.start()
             self.doing(text)
-            yield
-            return
-        from rich.console import Console
 
-        with Console(file=self.stream).status(_escaped(text)) as status:
-            self._status = status
-            try:
-                yield
-            finally:
+    def _end(self, text: str, line: str) -> None:
+        with self._lock:
+            self._running.remove(text)
+            self._print(line)
+            if self._status is None:
+                return
+            if self._running:
+                self.doing(self._running[-1])
+            else:
+                self._status.stop()
                 self._status = None
 
     def _print(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Stacks and engines that the tests begin from: small values of their own, so that no setting of ours decides a test."""
+"""Stacks and engines that the tests begin from, with values of their own: no setting of ours decides a test."""
 
 from __future__ import annotations
 

@@ -1,0 +1,22 @@
+"""Files that the program generates are committed as it would write them now."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator import compose
+from orchestrator.settings import env_example, for_compose
+from orchestrator.stack import build_stack
+from tests.unit.stacks import ROOT
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env.example", env_example(ROOT)),
+        (compose.FILE, compose.render(build_stack(for_compose(ROOT, "production")))),
+    ],
+    ids=[".env.example", compose.FILE],
+)
+def test_committed_file_is_current(name: str, text: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == text
