@@ -102,11 +102,11 @@ def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine:
 
 def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: Engine, report: Reporter) -> None:
     last: deque[str] = deque(maxlen=20)
-    current, began = "", time.monotonic()
+    stage, current, began = "", "", time.monotonic()
 
     def finished() -> None:
         if current and time.monotonic() - began >= 1:
-            report.say(f"     {step.build_target}: {current} {time.monotonic() - began:.1f} s")
+            report.say(f"     {current} {time.monotonic() - began:.1f} s")
 
     for message in engine.build(tar, tag=step.target, target=step.build_target, args=args):
         if "error" in message:
@@ -119,9 +119,12 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         line = str(message.get("stream", "")).rstrip()
         if match := _STEP.match(line):
             finished()
-            current, began = f"step {match[1]}/{match[2]} {' '.join(match[3].split())[:90]}", time.monotonic()
+            instruction = " ".join(match[3].split())
+            if named := re.match(r"FROM \S+ AS (\S+)", instruction, re.IGNORECASE):
+                stage = named[1]
+            current, began = f"{stage}, step {match[1]}/{match[2]}: {instruction[:90]}", time.monotonic()
             last.clear()
-            report.doing(f"{step.build_target}: {current}")
+            report.doing(current)
         elif line.strip() and not line.lstrip().startswith("--->"):
             last.extend(part for part in line.splitlines() if part.strip())
     finished()
@@ -129,7 +132,7 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
 
 def _build_hint(current: str, text: str, last: Iterable[str]) -> str:
     output = "\n".join((text, *last))
-    if " FROM " in current:
+    if ": FROM " in current:
         return "run `python3 -m orchestrator setup`, which gets the base images, or set PYTHON_IMAGE and NGINX_IMAGE."
     if "CERTIFICATE_VERIFY_FAILED" in output or "SSLError" in output:
         return "a proxy on the way shows its own certificate: set BUILD_CA_FILE to the file of its authority."

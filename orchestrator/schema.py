@@ -213,14 +213,14 @@ def _decoded(kind: type, value: object) -> object:
 
 
 _ALLOWED = (
-    ("Expected `int`", "must be a whole number"),
-    ("Expected `float`", "must be a number"),
-    ("Expected `bool`", "must be true or false"),
-    ("Expected `array`", "must be a list"),
-    ("Expected `object`", "must be a table"),
+    ("Expected `int", "must be a whole number"),
+    ("Expected `float", "must be a number"),
+    ("Expected `bool", "must be true or false"),
+    ("Expected `array", "must be a list"),
+    ("Expected `object", "must be a table"),
     ("Invalid enum value", 'must be "no", "always", "on-failure" or "unless-stopped"'),
     ("matching regex", "has characters that are not allowed there"),
-    ("Expected `str`", "must be text in quotes"),
+    ("Expected `str", "must be text in quotes"),
 )
 _BY_KEY = {
     "COMPOSE_PROJECT_NAME": "must be 1 to 30 of a-z, 0-9, - and _, beginning with a letter or digit",
@@ -242,8 +242,9 @@ def allowed(path: tuple[str, ...], message: str) -> str:
     """What would be right, in words; `message` is msgspec's."""
     for key in (path[-1], *path[-2:-1]):
         if key in _BY_KEY:
-            return _BY_KEY[key]
-    bounds = re.search(r"Expected `\w+` (>=|<=|>|<) ([\d.]+)", message)
+            quotes = "must be text in quotes: " if "Expected `str" in message and ", got" in message else ""
+            return quotes + _BY_KEY[key].removeprefix("must be " if quotes else "")
+    bounds = re.search(r"Expected `[\w |]+` (>=|<=|>|<) ([\d.]+)", message)
     if bounds:
         words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
         return f"must be {words[bounds[1]]} {bounds[2].removesuffix('.0')}"

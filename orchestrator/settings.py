@@ -80,7 +80,8 @@ def read_env_file(path: Path, problems: Problems) -> Variables:
         # The parser counts the blank lines before a binding to it.
         written = binding.original.string
         line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
-        if binding.error or (binding.key is not None and binding.value is None):
+        named = binding.key is None or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", binding.key)
+        if binding.error or not named or (binding.key is not None and binding.value is None):
             # No more than the name: the rest may be a secret.
             name = re.match(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\b", written)
             shown = f"{name[1]}: " if name else ""

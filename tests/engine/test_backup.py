@@ -57,7 +57,7 @@ def integrity(database: Path) -> str:
 
 def links(database: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as connection:
-        return {str(row[0]) for row in connection.execute("SELECT name FROM links")}
+        return {str(row[0]) for row in connection.execute("SELECT name FROM link")}
 
 
 class Writer:

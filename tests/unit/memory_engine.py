@@ -327,7 +327,8 @@ class MemoryEngine(Engine):
             if any(name in (c.name, c.id) for c in self.containers.values()):
                 container = self.named(name)
                 if container.state == "running":
-                    container.state, container.health = "exited", "none"
+                    # The engine, too, calls what has stopped unhealthy.
+                    container.state, container.health = "exited", "none" if container.health == "none" else "unhealthy"
 
     def remove_container(self, name: str) -> None:
         with self._call(f"remove_container {name}"):

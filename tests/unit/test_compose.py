@@ -1,0 +1,159 @@
+"""One model, two outputs: the Compose document and the Engine API's; each field must reach both."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator import compose, create_args
+from orchestrator.model import Healthcheck, Mount, Port, ServiceSpec, Stack
+from orchestrator.settings import for_compose
+from orchestrator.stack import build_stack
+from tests.unit.stacks import APP, CHECK, ROOT, STACK, with_service
+
+#: A changed value for every field of a service.
+CHANGES: dict[str, Any] = {
+    "image": "other",
+    "user": "7:7",
+    "target": "other",
+    "command": ("run",),
+    "environment": {"LOG_LEVEL": "debug"},
+    "mounts": (Mount("data", "/data", read_only=True),),
+    "networks": ("edge",),
+    "ports": (Port("0.0.0.0", "80", 8000),),
+    "depends_on": ("backup",),
+    "restart": "always",
+    "stop_grace_period": 1.0,
+    "memory": 1024**3,
+    "cpus": 2.0,
+    "pids": 9,
+    "tmpfs": {"/run": "size=1m"},
+    "healthcheck": replace(CHECK, interval=9.0),
+    "log_max_size": "1m",
+    "log_max_file": 9,
+    "migrate": ("other",),
+}
+#: What does not reach one of them, and why.
+NOT_IN_COMPOSE = {
+    "migrate": "without the orchestrator the service migrates when it starts",
+}
+NOT_IN_THE_API = {
+    "image": "is handed over with the digest that was built",
+    "target": "says how the image is built",
+    "depends_on": "is the order of the plan's steps",
+    "migrate": "is a container of its own",
+}
+
+
+def composed(stack: Stack) -> Any:
+    return yaml.safe_load(compose.render(stack))["services"]["app"]
+
+
+def created(stack: Stack) -> dict[str, Any]:
+    body = create_args.container_body(stack, stack.service("app"), image="i", image_id="id", release="r", number=1)
+    # The hash and the label that explains it change with everything: only what the engine acts on counts here.
+    return {key: value for key, value in body.items() if key != "Labels"}
+
+
+def test_every_field_is_changed_here() -> None:
+    assert CHANGES.keys() | {"name"} == {field.name for field in dataclasses.fields(ServiceSpec)}
+    assert all(getattr(APP, name) != value for name, value in CHANGES.items())
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_field_reaches_both(name: str) -> None:
+    changed = with_service("app", **{name: CHANGES[name]})
+    assert (composed(changed) != composed(STACK)) == (name not in NOT_IN_COMPOSE)
+    assert (created(changed) != created(STACK)) == (name not in NOT_IN_THE_API)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_field_of_a_container_changes_the_hash(name: str) -> None:
+    changed = replace(APP, **{name: CHANGES[name]})
+    assert (create_args.config_hash(changed) != create_args.config_hash(APP)) == (name not in NOT_IN_THE_API)
+
+
+@pytest.mark.parametrize(
+    "change", [{"test": ("/other",)}, {"interval": 7.0}, {"timeout": 7.0}, {"start_period": 7.0}, {"retries": 7}]
+)
+def test_each_field_of_a_health_check_reaches_both(change: dict[str, Any]) -> None:
+    changed = with_service("app", healthcheck=replace(CHECK, **change))
+    assert composed(changed)["healthcheck"] != composed(STACK)["healthcheck"]
+    assert created(changed)["Healthcheck"] != created(STACK)["Healthcheck"]
+    assert {field.name for field in dataclasses.fields(Healthcheck)} >= change.keys()
+
+
+def test_both_say_the_same() -> None:
+    """The fields whose forms differ, side by side."""
+    service, body = composed(STACK), created(STACK)
+    host, health = body["HostConfig"], body["Healthcheck"]
+    assert (service["mem_limit"], host["Memory"], host["MemorySwap"]) == ("256m", 256 * 1024**2, 256 * 1024**2)
+    assert service["memswap_limit"] == service["mem_limit"], "no swap"
+    assert (service["cpus"], host["NanoCpus"]) == (1.0, 1_000_000_000)
+    assert (service["pids_limit"], host["PidsLimit"]) == (128, 128)
+    assert (service["stop_grace_period"], body["StopTimeout"]) == ("40s", 40)
+    assert (service["healthcheck"]["start_period"], health["StartPeriod"]) == ("30s", 30_000_000_000)
+    assert (service["healthcheck"]["interval"], health["Interval"]) == ("1s", 1_000_000_000)
+    assert service["healthcheck"]["test"] == health["Test"] == ["CMD", "/probe"]
+    assert service["read_only"] is host["ReadonlyRootfs"] is True
+    assert service["cap_drop"] == host["CapDrop"] == ["ALL"]
+    assert service["security_opt"] == host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"] == host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+    assert (service["volumes"], host["Mounts"][0]["Source"]) == (["data:/data"], "shop_data")
+    assert service["tmpfs"] == ["/tmp:size=64m"]
+
+
+def test_no_network_is_none_and_not_the_default() -> None:
+    document = compose.document(STACK)["services"]["backup"]
+    assert document["network_mode"] == "none"
+    assert "networks" not in document
+
+
+def test_rendered_file_suits_both_versions_of_compose() -> None:
+    text = compose.render(build_stack(for_compose(ROOT, "production")))
+    document = yaml.safe_load(text)
+    assert set(document) == {"services", "networks", "volumes"}, "v1 knows no `name`, v2 wants no `version`"
+    assert "start_interval" not in text
+    assert set(document["services"]) == {"app", "proxy", "backup"}
+    assert document["services"]["proxy"]["depends_on"] == {"app": {"condition": "service_healthy"}}
+    assert document["services"]["app"]["image"] == "${COMPOSE_PROJECT_NAME:-golinks}-app"
+    assert document["services"]["proxy"]["ports"] == ["${HTTP_BIND:-127.0.0.1}:${HTTP_PORT:-8080}:8080"]
+    assert document["networks"] == {"internal": {"internal": True}, "edge": {}}
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    for stack in (STACK, build_stack(for_compose(ROOT, "production"))):
+        assert yaml.safe_load(compose.render(stack)) == compose.document(stack)
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "null", "~", "1", "1.5", "1e3", "0o17", "0x1F", "a: b", "# x", "", " x", "- a", "{a}", "*", "ї", "1_0"]
+)
+def test_text_stays_text(value: str) -> None:
+    """Also for YAML 1.2, which takes a plain `1e3` and `0o17` for numbers."""
+    text = compose.render(with_service("app", environment={"VALUE": value}))
+    assert yaml.safe_load(text)["services"]["app"]["environment"]["VALUE"] == value
+    (line,) = (line for line in text.splitlines() if line.strip().startswith("VALUE:"))
+    assert line.strip()[7] in "\"'" or value in ("*", "ї")
+    assert line.strip() != "VALUE: *"
+
+
+def test_a_dollar_that_is_no_variable_stays_one() -> None:
+    changed = with_service("app", command=("sh", "-c", "echo $HOME"), healthcheck=replace(CHECK, test=("sh", "$X")))
+    assert composed(changed)["command"] == ["sh", "-c", "echo $$HOME"]
+    assert composed(changed)["healthcheck"]["test"] == ["CMD", "sh", "$$X"]
+    assert created(changed)["Cmd"] == ["sh", "-c", "echo $HOME"]
+
+
+@pytest.mark.parametrize(("count", "text"), [(256 * 1024**2, "256m"), (1024**3, "1024m"), (512 * 1024, "524288")])
+def test_memory(count: int, text: str) -> None:
+    assert compose.memory(count) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(40.0, "40s"), (1.5, "1.5s"), (0.25, "0.25s")])
+def test_seconds(value: float, text: str) -> None:
+    assert compose.seconds(value) == text
