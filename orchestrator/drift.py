@@ -17,8 +17,8 @@ def short(image_id: str) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON values with dotted keys; lists and empty tables are leaves."""
-    if isinstance(value, Mapping) and value:
+    """Leaves of nested JSON values with dotted keys; lists are leaves."""
+    if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
@@ -31,6 +31,8 @@ def human(key: str, value: Any) -> str:
         return "none"
     if key == "memory" and isinstance(value, int):
         return f"{value // 1024**2}m" if value % 1024**2 == 0 else f"{value} bytes"
+    if key == "nano_cpus":
+        return f"{value / 1e9:g}"
     if isinstance(value, str) and value.startswith("sha256:"):
         return "********"
     if isinstance(value, list):
@@ -74,7 +76,8 @@ def reasons(stack: Stack, spec: ServiceSpec, image: Image, container: ObservedCo
     for name in ("memory", "nano_cpus", "pids", "restart"):
         is_now, wanted_value = getattr(container.limits, name), getattr(wanted_limits, name)
         if is_now != wanted_value:
-            found.append(f"{name}: {human(name, is_now)} -> {human(name, wanted_value)} (changed from outside)")
+            shown = "cpus" if name == "nano_cpus" else name
+            found.append(f"{shown}: {human(name, is_now)} -> {human(name, wanted_value)} (changed from outside)")
     if container.limits.networks != wanted_limits.networks:
         found.append(f"networks: {', '.join(sorted(container.limits.networks)) or 'none'} (changed from outside)")
     return tuple(found)

@@ -78,10 +78,10 @@ def certainly_dead(holder: Mapping[str, str]) -> bool:
 
 def _holder(document: Mapping[str, Any]) -> dict[str, str]:
     try:
-        holder: dict[str, str] = json.loads(document["Config"]["Labels"][labels.OWNER])
+        holder = json.loads(document["Config"]["Labels"][labels.OWNER])
     except (KeyError, ValueError, TypeError):
         return {}
-    return holder
+    return {key: str(value) for key, value in holder.items()} if isinstance(holder, dict) else {}
 
 
 def _named(holder: Mapping[str, str]) -> str:

@@ -51,6 +51,7 @@ def logs(session: Session, service: str | None, *, tail: int, follow: bool, out:
             print(f"{name:<{width}} | {text}", file=out)
         return
     failures: list[OrchestratorError] = []
+    closed = threading.Event()
 
     def pump(container: ObservedContainer) -> None:
         try:
@@ -59,12 +60,16 @@ def logs(session: Session, service: str | None, *, tail: int, follow: bool, out:
                 print(f"{container.service:<{width}} | {text}", file=out, flush=True)
         except OrchestratorError as error:
             failures.append(error)
+        except BrokenPipeError:
+            closed.set()  # whoever read has had enough (`| head`): the quiet containers need not speak first
 
     threads = [threading.Thread(target=pump, args=(container,), daemon=True) for container in found]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while any(thread.is_alive() for thread in threads) and not closed.is_set():
+        closed.wait(0.05)
+    if closed.is_set():
+        raise BrokenPipeError
     if failures:
         raise failures[0]
 

@@ -90,19 +90,21 @@ class Result:
 
 @dataclass
 class Project:
-    """One project on the engine. `root` is a checkout of its own, so files can be edited."""
+    """One project on the engine. `root` is a checkout of its own, so files can be edited; `more` are variables for all
+    its commands."""
 
     client: docker.DockerClient
     bases: Mapping[str, str]
     root: Path
     name: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:8]}")
     port: int = field(default_factory=free_port)
+    more: dict[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in OWN}
         own = {"COMPOSE_PROJECT_NAME": self.name, "HTTP_PORT": str(self.port), "PYTHONPATH": ""}
-        return kept | own | dict(self.bases)
+        return kept | own | dict(self.bases) | self.more
 
     # Running
 

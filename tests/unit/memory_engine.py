@@ -80,7 +80,7 @@ class Container:
 
 
 class MemoryEngine(Engine):
-    """`scripts` are looked up by container name, command, image and service, in this order."""
+    """`scripts` are looked up by container name, probe, command, image and service, in this order."""
 
     def __init__(self, images: Mapping[str, str] | None = None, *, host: str = "unix:///memory") -> None:
         self.host = host
@@ -159,7 +159,8 @@ class MemoryEngine(Engine):
 
     def _script(self, container: Container) -> Script:
         command = " ".join(container.body.get("Cmd") or ())
-        for key in (container.name, command, container.body["Image"], container.service):
+        probe = " ".join((container.body.get("Healthcheck") or {}).get("Test", ())[1:])
+        for key in (container.name, probe, command, container.body["Image"], container.service):
             if key in self.scripts:
                 return self.scripts[key]
         return Script()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -223,8 +224,8 @@ def test_errors_are_a_sentence_a_hint_and_a_document(capsys: pytest.CaptureFixtu
     error = OrchestratorError("It failed", hint="Do that.", detail=("last line",))
     assert bootstrap.tell(error, json=True) == 1
     out, err = capsys.readouterr()
-    assert err == "  | last line\nerror: It failed\nhint: Do that.\n"
-    assert out == '{"result": "failed", "error": "It failed", "hint": "Do that."}\n'
+    assert err == "  | last line\nerror: It failed.\nhint: Do that.\n"
+    assert json.loads(out) == {"result": "failed", "error": "It failed", "hint": "Do that.", "detail": ["last line"]}
 
 
 def test_a_real_environment(

@@ -1,0 +1,166 @@
+"""The engine is killed: between deployments, and in the middle of one. An engine of the test's own, in a network
+namespace of its own, so that nothing else on this machine notices."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from orchestrator.sockets import SocketState, socket_state
+from tests.engine.conftest import MakeProject
+from tests.engine.stack import SERVICES, Project, finished, until
+
+pytestmark = pytest.mark.engine
+
+HEALTHY = dict.fromkeys(SERVICES, "running healthy")
+
+
+@dataclass
+class OwnEngine:
+    """A dockerd that this test may kill."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder / 'docker.sock'}"
+
+    def start(self) -> None:
+        # After a SIGKILL its file is still there.
+        (self.folder / "pid").unlink(missing_ok=True)
+        folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
+        options = ["-H", self.url, *(f"{option}={self.folder / name}" for option, name in folders.items())]
+        script = 'ip link set lo up; exec dockerd --bridge=none "$@"'
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "sh", "-c", script, "sh", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self.answers, 60, "the engine answers", 0.2)
+
+    def answers(self) -> bool:
+        assert self.process is None or self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        return socket_state(str(self.folder / "docker.sock"), 2) is SocketState.ANSWERS
+
+    def end(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process = None
+        if number == signal.SIGKILL:
+            # Its containerd ends by itself only a moment later; the next engine brings its own.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                os.kill(int((self.folder / "exec" / "containerd" / "containerd.pid").read_text()), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def own_engine() -> Iterator[OwnEngine]:
+    if os.getuid() != 0 or not all(map(shutil.which, ("dockerd", "unshare", "ip"))):
+        pytest.skip("only root can start a second engine")
+    # A short path: a socket's may have 107 characters. Not in /tmp, which may be memory.
+    folder = Path(subprocess.check_output(["mktemp", "-d", "/var/tmp/golinks-XXXXXX"], text=True).strip())
+    engine = OwnEngine(folder)
+    try:
+        engine.start()
+        yield engine
+        with contextlib.closing(docker.DockerClient(engine.url)) as client:
+            for container in client.containers.list(all=True):
+                container.remove(force=True)
+        engine.end(signal.SIGTERM)
+    finally:
+        if engine.process is not None:
+            engine.end(signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def project(own_engine: OwnEngine, make_project: MakeProject) -> Iterator[Project]:
+    """Deployed on the own engine, with images built on the usual one: this one reaches no network."""
+    usual = make_project()
+    usual.run("deploy")
+    images = [*usual.bases.values(), *(str(usual.one(name).attrs["Config"]["Image"]) for name in SERVICES)]
+    with contextlib.closing(docker.DockerClient(own_engine.url, timeout=120)) as client:
+        # All in one tar, which holds what they share once; docker-py saves one at a time.
+        api: Any = usual.client.api
+        with api._get(api._url("/images/get"), params={"names": images}, stream=True) as saved:
+            for _ in client.api.load_image(saved.iter_content(1024 * 1024)):  # type: ignore[no-untyped-call]
+                pass
+        usual.run("down", "--volumes", "--yes")
+        made = Project(client, usual.bases, usual.root, usual.name, usual.port, {"DOCKER_HOST": own_engine.url})
+        made.run("deploy", "--no-build")
+        yield made
+
+
+def ask(project: Project, method: str, path: str, body: object = None) -> int:
+    """A request through the proxy, from beside it: the published port is out of reach. The answer's status."""
+    script = f"""
+import json, urllib.error, urllib.request
+data = {(json.dumps(body) if body else None)!r}
+request = urllib.request.Request("http://proxy:8080{path}", data and data.encode(), method={method!r},
+                                 headers={{"Content-Type": "application/json"}})
+try:
+    print(urllib.request.urlopen(request, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+    return int(project.run("exec", "app", "python", "-c", script).stdout)
+
+
+def test_a_dead_engine_is_told_and_its_restart_brings_everything_back(own_engine: OwnEngine, project: Project) -> None:
+    assert project.health() == HEALTHY
+    assert ask(project, "POST", "/.api/links", {"name": "kept", "url": "https://example.com/"}) == 201
+    project.client.close()  # its kept connections; it makes new ones
+    own_engine.end(signal.SIGKILL)
+    for verb in ("deploy", "status", "backup"):
+        result = project.run(verb, check=False)
+        assert result.code == 5
+        assert f"no Docker engine answers at {own_engine.url}" in result.stderr
+        assert "Traceback" not in result.stderr
+    own_engine.start()
+    # Nobody but the engine does it, by the restart policy.
+    until(lambda: project.health() == HEALTHY, 60, "everything is healthy again", 0.5)
+    assert ask(project, "GET", "/.api/links/kept") == 200
+    assert project.json("plan") == {"steps": []}
+
+
+def test_an_engine_that_dies_in_the_middle(own_engine: OwnEngine, project: Project) -> None:
+    config = project.root / "config" / "production.toml"
+    good = config.read_text()
+    never = 'command = ["/bin/sh", "-c", "test -e /tmp/never"]'
+    project.edit("config/production.toml", 'path = "/health"', never)
+    process = project.start("deploy", "--no-build")
+    until(lambda: len(project.containers("app", running=True)) == 2, 60, "the candidate runs", 0.1)
+    time.sleep(0.5)
+    began = time.monotonic()
+    project.client.close()  # its kept connections; it makes new ones
+    own_engine.end(signal.SIGKILL)
+    result = finished(process, 60, began)
+    assert result.code in (1, 5), result
+    assert "the engine went away" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.seconds < 30
+    own_engine.start()
+    config.write_text(good)
+    again = project.run("--json", "deploy", "--no-build")
+    assert again.json["result"] == "changed", again
+    until(lambda: project.health() == HEALTHY, 60, "everything is healthy again", 0.5)
+    assert len(project.containers()) == 3
+    assert project.lock() is None
+    assert ask(project, "GET", "/.api/links/kept") == 200
+    assert project.json("plan") == {"steps": []}
