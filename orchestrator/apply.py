@@ -32,6 +32,9 @@ from orchestrator.steps import (
 
 #: Seconds that requests in flight have before their target is told to stop, which then has a grace of its own.
 DRAIN = 10.0
+#: Seconds that a container has to stop in an undo. It has no requests any more, and a process that is only starting
+#: up ignores SIGTERM: a longer grace would be waited out.
+UNDO_GRACE = 3.0
 
 
 def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
@@ -195,7 +198,7 @@ def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 
             return (RemoveContainer(step.target, ""),)
         case StartContainer() if step.target not in removed:
             # It may hold the port of the one that is to be started again.
-            return (StopContainer(step.target, ""),)
+            return (StopContainer(step.target, "", grace=UNDO_GRACE),)
         case StopContainer() if step.target in stopped:
             return (StartContainer(step.target, ""),)
         case WriteUpstream() if step.previous:

@@ -25,7 +25,7 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def human(key: str, value: Any) -> str:
+def human(key: str, value: Any) -> str:  # noqa: PLR0911 - one flat table
     """A value of the fingerprint as people write it in the settings."""
     if value is None or value in ("", [], {}):
         return "none"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import requests
+import urllib3
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
@@ -35,7 +36,8 @@ def _translated(doing: str) -> Iterator[None]:
         yield
     except APIError as error:
         raise EngineError(f"could not {doing}: {_explanation(error)}") from error
-    except (DockerException, requests.exceptions.RequestException, OSError) as error:
+    except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        # urllib3's own errors are those of a stream that docker-py reads past requests.
         raise NoEngine(
             f"the engine went away (could not {doing}).",
             hint="see `docker version`, then run the command again; it goes on from what is there.",
@@ -338,7 +340,10 @@ class Engine:
         with _translated(f"wait for {container}"):
             try:
                 return int(self.api.wait(container, timeout=math.ceil(timeout))["StatusCode"])
-            except requests.exceptions.ReadTimeout as error:
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError) as error:
+                # The answer's head comes at once, so its body is what is waited for: requests' other error.
+                if "timed out" not in str(error):
+                    raise
                 raise OrchestratorError(f"{container} did not end within {timeout:.0f} s.") from error
 
     # Images

@@ -55,7 +55,7 @@ class Contract:
             assert self.state(name) == "created"
 
     def unknown_image_is_refused(self) -> None:
-        with pytest.raises(EngineError, match="(?i)no such image"):
+        with pytest.raises(EngineError, match=r"(?i)no such image"):
             self.engine.create_container(f"{self.project}-x", self.body(Image="ut-no-such-image:1"))
         assert self.engine.image_id("ut-no-such-image:1") == ""
         assert self.engine.image_id(self.image).startswith("sha256:")
@@ -80,7 +80,7 @@ class Contract:
         assert self.engine.logs(name) == []
         assert self.engine.read_file(name, "/x") == ""
         for call in (self.engine.inspect, self.engine.start_container):
-            with pytest.raises(EngineError, match="(?i)no such container"):
+            with pytest.raises(EngineError, match=r"(?i)no such container"):
                 call(name)
 
     def a_running_container_is_removed_too(self) -> None:
@@ -201,12 +201,14 @@ class Contract:
         body = self.body(HostConfig=bound, ExposedPorts={"80/tcp": {}})
         with self.container("first", body) as first, self.container("second", body) as second:
             self.engine.start_container(first)
-            with pytest.raises(EngineError, match="port is already allocated|address already in use"):
+            with pytest.raises(EngineError, match=r"port is already allocated|address already in use"):
                 self.engine.start_container(second)
             (summary,) = self.engine.publishing(port)
             assert summary["Names"] == [f"/{first}"]
 
 
 TESTS: dict[str, Callable[[Contract], None]] = {
-    name: check for name, check in vars(Contract).items() if not name.startswith("_") and name not in ("body", "container", "state")
+    name: check
+    for name, check in vars(Contract).items()
+    if not name.startswith("_") and name not in ("body", "container", "state")
 }

@@ -7,6 +7,7 @@ holds what it must have in common with the real engine.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import socket
@@ -14,7 +15,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
@@ -108,6 +109,15 @@ class MemoryEngine(Engine):
     def twin(self) -> MemoryEngine:
         return self
 
+    def copy(self) -> MemoryEngine:
+        """Another engine in the same state, with no call made yet and none that fails."""
+        other = MemoryEngine(self.images)
+        other.containers = {key: replace(c, files=dict(c.files)) for key, c in self.containers.items()}
+        other.networks = dict(self.networks)
+        other.volumes = {name: dict(files) for name, files in self.volumes.items()}
+        other.now, other._serial = self.now, self._serial
+        return other
+
     # What tests look at
 
     def named(self, name: str) -> Container:
@@ -152,7 +162,7 @@ class MemoryEngine(Engine):
 
     def _id(self) -> str:
         self._serial += 1
-        return f"{self._serial:064x}"
+        return hashlib.sha256(str(self._serial).encode()).hexdigest()
 
     def _time(self) -> str:
         return f"{self.now:%Y-%m-%dT%H:%M:%S}.{self.now.microsecond * 1000:09d}Z"

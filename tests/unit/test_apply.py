@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from orchestrator.model import Stack
 from orchestrator.plan import plan_down
 from orchestrator.report import Reporter
 from orchestrator.steps import BuildImage, CreateContainer, Image, Plan, StartContainer, Step
-from tests.unit.memory_engine import MemoryEngine, Script
+from tests.unit.memory_engine import Killed, MemoryEngine, Script
 from tests.unit.stacks import APP, IMAGES, LIVE, NEW_APP, STACK, deployed, engine, later, planned, quiet, with_service
 
 EDITED = with_service("app", environment=dict(APP.environment) | {"LOG_LEVEL": "debug"})
@@ -148,6 +149,34 @@ def test_a_release_never_leaves_requests_without_an_answer(name: str, after: boo
         except OrchestratorError:
             assert failure.happened
         assert outages == [], f"call {at}"
+
+
+@pytest.mark.parametrize("name", ["release", "new image"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("again", ["same settings", "old settings"])
+def test_a_killed_release_and_the_run_after_it_serve_at_every_moment(name: str, again: str, *, after: bool) -> None:
+    make, plans = SCENARIOS[name]
+    for at in range(1, len(calls_of(make, plans)) + 1):
+        target = make()
+        plan = plans(target)
+        Failure(target, at, after=after, error=Killed())
+        with suppress(Killed):
+            apply(plan, target, quiet())
+        assert target.serving(), f"killed at call {at}"
+        target.fails = lambda *_: None
+        outages: list[str] = []
+
+        def watch(call: str, target: MemoryEngine = target, outages: list[str] = outages) -> None:
+            if not target.serving():
+                outages.append(call)
+
+        target.watch = watch
+        stack = EDITED if (name, again) == ("release", "same settings") else STACK
+        images = IMAGES | {"app": NEW_APP} if (name, again) == ("new image", "same settings") else IMAGES
+        following = planned(target, stack, images, now=later(9))
+        apply(following, target, quiet())
+        assert outages == [], f"killed at call {at}, then:\n{following}"
+        assert len(target.containers) == 3
 
 
 def test_an_undisturbed_release_serves_at_every_moment() -> None:

@@ -150,7 +150,7 @@ def test_data_without_containers_is_listed_with_the_newest_image() -> None:
 
 
 def test_messages_are_lines_however_they_arrive() -> None:
-    pieces = [b'{"a"', b': 1}\n{"b": 2}\nnot json\n[1]\n', b'"text"\n{"c":', b" 3}\n", b'{"cut off'] + [b""]
+    pieces = [b'{"a"', b': 1}\n{"b": 2}\nnot json\n[1]\n', b'"text"\n{"c":', b" 3}\n", b'{"cut off', b""]
     assert list(_messages(iter(pieces))) == [{"a": 1}, {"b": 2}, {"c": 3}]
 
 

@@ -72,7 +72,7 @@ STEP = {"stream": "Step 3/9 : RUN pip install flask"}
 @pytest.mark.parametrize(
     ("messages", "hint"),
     [
-        ([{"stream": "Step 1/9 : FROM ${NGINX_IMAGE} AS proxy"}, {"error": "pull access denied"}], "orchestrator setup"),
+        ([{"stream": "Step 1/9 : FROM ${NGINX_IMAGE} AS x"}, {"error": "pull access denied"}], "orchestrator setup"),
         ([STEP, {"stream": "SSLError(1, CERTIFICATE_VERIFY_FAILED)"}, {"error": "returned 1"}], "BUILD_CA_FILE"),
         ([STEP, {"stream": "ERROR: No matching distribution found"}, {"error": "returned 1"}], "no such package"),
         ([STEP, {"error": "write /x: no space left on device"}], "docker system prune"),
@@ -137,7 +137,7 @@ def test_disk_that_is_nearly_full(root: Path) -> None:
     engine = MemoryEngine()
     engine.facts = {"DockerRootDir": str(root / "not/there/yet")}
     settings = settings_of(root, BUILD_MIN_FREE="900000t")
-    with pytest.raises(OrchestratorError, match="only .* are free for images in") as caught:
+    with pytest.raises(OrchestratorError, match=r"only .* are free for images in") as caught:
         build.require_disk(settings, engine)
     assert str(root) in caught.value.message
     assert "BUILD_MIN_FREE" in caught.value.hint

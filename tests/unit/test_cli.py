@@ -67,8 +67,13 @@ def test_help_imports_nothing_slow() -> None:
 def parsed(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
     """What a verb is called with."""
     seen: list[argparse.Namespace] = []
-    monkeypatch.setattr(cli, "plan", lambda options: seen.append(options) or 0)
-    monkeypatch.setattr(cli, "execute", lambda options: seen.append(options) or 0)
+
+    def run(options: argparse.Namespace) -> int:
+        seen.append(options)
+        return 0
+
+    monkeypatch.setattr(cli, "plan", run)
+    monkeypatch.setattr(cli, "execute", run)
     assert cli.main(argv) == 0
     return seen[0]
 

@@ -24,7 +24,7 @@ CHANGES: dict[str, Any] = {
     "environment": {"LOG_LEVEL": "debug"},
     "mounts": (Mount("data", "/data", read_only=True),),
     "networks": ("edge",),
-    "ports": (Port("0.0.0.0", "80", 8000),),
+    "ports": (Port("127.0.0.2", "80", 8000),),
     "depends_on": ("backup",),
     "restart": "always",
     "stop_grace_period": 1.0,
@@ -131,7 +131,8 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["yes", "null", "~", "1", "1.5", "1e3", "0o17", "0x1F", "a: b", "# x", "", " x", "- a", "{a}", "*", "ї", "1_0"]
+    "value",
+    ["yes", "null", "~", "1", "1.5", "1e3", "0o17", "0x1F", "a: b", "# x", "", " x", "- a", "{a}", "*", "ї", "1_0"],
 )
 def test_text_stays_text(value: str) -> None:
     """Also for YAML 1.2, which takes a plain `1e3` and `0o17` for numbers."""

@@ -100,9 +100,8 @@ def test_time_does_not_matter(root: Path) -> None:
     [("PYTHON_IMAGE", {"app", "backup"}), ("NGINX_IMAGE", {"proxy"}), ("BUILD_CA", set()), ("UNUSED", set())],
 )
 def test_build_arguments(root: Path, name: str, targets: set[str]) -> None:
-    assert changed(digests(root), digests(root, ARGS | {name: "other:1"}, IDS | {"other:1": IDS.get(ARGS.get(name, ""), "")})) == (
-        targets
-    )
+    same_base = IDS | {"other:1": IDS.get(ARGS.get(name, ""), "")}
+    assert changed(digests(root), digests(root, ARGS | {name: "other:1"}, same_base)) == targets
 
 
 def test_a_new_base_of_the_same_name(root: Path) -> None:

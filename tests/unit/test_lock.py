@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pytest
 
 from orchestrator import labels, lock
-from orchestrator.errors import EngineError, Locked, NoEngine
+from orchestrator.errors import EngineError, Locked, NoEngine, RolledBack
 from tests.unit.memory_engine import MemoryEngine
 
 NAME = "shop-deploy-lock"
@@ -60,6 +61,14 @@ def test_freed_after_an_error(engine: MemoryEngine) -> None:
     with pytest.raises(ValueError, match="x"), lock.held("shop", "i", engine, silent):
         raise ValueError("x")
     assert not engine.containers
+
+
+def test_lock_that_can_not_be_removed_does_not_hide_how_it_ended(engine: MemoryEngine) -> None:
+    engine.fails = lambda _, call, after: NoEngine("gone.") if call.startswith("remove") and not after else None
+    said: list[str] = []
+    with pytest.raises(RolledBack, match="x"), lock.held("shop", "i", engine, said.append):
+        raise RolledBack("x")
+    assert said == ["the lock could not be removed (gone); the next deployment takes it over"]
 
 
 def test_held_by_a_living_process_of_this_host(engine: MemoryEngine) -> None:
@@ -121,7 +130,7 @@ def test_owner_elsewhere_whose_counter_moves(engine: MemoryEngine) -> None:
 
 def test_the_holder_raises_the_counter(engine: MemoryEngine) -> None:
     with lock.held("shop", "i", engine, silent):
-        seen = set()
+        seen: set[bytes] = set()
         until = time.monotonic() + 5
         while len(seen) < 3 and time.monotonic() < until:
             seen.add(engine.named(NAME).files.get("/heartbeat", b""))
@@ -140,35 +149,37 @@ def test_counter_goes_on_after_the_engine_was_away(engine: MemoryEngine) -> None
         assert engine.named(NAME).files
 
 
+def both_at_once(engine: MemoryEngine) -> int:
+    """How many of two takers were inside at the same time, at most."""
+    inside, most = 0, 0
+    guard, barrier = threading.Lock(), threading.Barrier(2)
+
+    def one() -> None:
+        nonlocal inside, most
+        barrier.wait()
+        with suppress(Locked), lock.held("shop", "i", engine, silent):
+            with guard:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.01)
+            with guard:
+                inside -= 1
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return most
+
+
 def test_two_at_once(engine: MemoryEngine) -> None:
     """However they interleave, also when both find a dead owner first: one has it, the other is told so."""
     for dead in (False, True):
         for _ in range(10):
             if dead:
                 held_by(engine, lock.owner() | {"pid": str(2**22 + 1)})
-            inside, most, refused = 0, 0, []
-            guard, barrier = threading.Lock(), threading.Barrier(2)
-
-            def one(barrier: threading.Barrier = barrier, refused: list[Locked] = refused, guard: threading.Lock = guard) -> None:
-                nonlocal inside, most
-                barrier.wait()
-                try:
-                    with lock.held("shop", "i", engine, silent):
-                        with guard:
-                            inside += 1
-                            most = max(most, inside)
-                        time.sleep(0.01)
-                        with guard:
-                            inside -= 1
-                except Locked as error:
-                    refused.append(error)
-
-            threads = [threading.Thread(target=one) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert most == 1
+            assert both_at_once(engine) == 1
             assert not engine.containers
 
 

@@ -36,7 +36,11 @@ def test_contract(check: Callable[[Contract], None]) -> None:
 def test_a_call_can_fail_before_and_after_its_effect() -> None:
     for after in (False, True):
         engine = MemoryEngine({"image:1": "sha256:1"})
-        engine.fails = lambda number, _, had_effect, after=after: KeyError() if had_effect == after else None
+
+        def fails(_: int, __: str, had_effect: bool, after: bool = after) -> BaseException | None:
+            return KeyError() if had_effect == after else None
+
+        engine.fails = fails
         with pytest.raises(KeyError):
             engine.create_container("x", {"Image": "image:1"})
         assert len(engine.containers) == int(after)

@@ -50,10 +50,10 @@ def test_first_deploy() -> None:
         create volume shop_upstream (there is none)
         create volume shop_backups (there is none)
         create container {LIVE}-migrate (the database must have the schema of the new image)
-        start container {LIVE}-migrate
         create container {LIVE} (there is none)
         create container shop-proxy-1 (there is none)
         create container shop-backup-1 (there is none)
+        start container {LIVE}-migrate
         start container shop-backup-1
         switch upstream shop-proxy-1 (traffic goes to {LIVE})
         wait exit {LIVE}-migrate
@@ -109,8 +109,8 @@ def test_new_image_is_migrated_to_first() -> None:
     name = "shop-app-20261124t101602-ddddddd"
     assert str(plan) == lines(f"""
         create container {name}-migrate (the database must have the schema of the new image)
-        start container {name}-migrate
         create container {name} (image: aaaaaaa -> ddddddd)
+        start container {name}-migrate
         wait exit {name}-migrate
         remove container {name}-migrate (has done its work)
         start container {name}
@@ -471,7 +471,7 @@ DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
 STACKS = (STACK, EDITED, with_("proxy", memory=1024**3), with_("backup", EDITED, pids=99))
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(80))
 def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     """Runs that are killed anywhere, edits, hands that stop and remove: the next plan leaves nothing to do."""
     chance = random.Random(seed)  # noqa: S311 - the same states in every run are wanted

@@ -24,7 +24,9 @@ def test_each_step_is_a_line_with_its_time() -> None:
     assert report.seconds == {"create network x": pytest.approx(0, abs=0.5)}
 
 
-@pytest.mark.parametrize("text", ["wait healthy x", "build image x", "pull image x", "stop container x", "undo: wait x"])
+@pytest.mark.parametrize(
+    "text", ["wait healthy x", "build image x", "pull image x", "stop container x", "undo: wait x"]
+)
 def test_slow_steps_are_announced(text: str) -> None:
     out = io.StringIO()
     with Reporter(out).step(text):

@@ -65,13 +65,14 @@ def test_health_by_path_or_command(root: Path) -> None:
 def test_project_names_everything(root: Path) -> None:
     stack = built(root, COMPOSE_PROJECT_NAME="shop", HTTP_PORT="9000")
     assert {service.image for service in stack.services} == {"shop-app", "shop-proxy", "shop-backup"}
-    assert all(item.name.startswith("shop_") for item in (*stack.networks, *stack.volumes))
+    assert all(network.name.startswith("shop_") for network in stack.networks)
+    assert all(volume.name.startswith("shop_") for volume in stack.volumes)
     assert stack.url == "http://127.0.0.1:9000/"
 
 
 @pytest.mark.parametrize(
     ("bind", "url"),
-    [("0.0.0.0", "http://localhost:8080/"), ("::", "http://localhost:8080/"), ("::1", "http://[::1]:8080/")],
+    [("0.0.0.0", "http://localhost:8080/"), ("::", "http://localhost:8080/"), ("::1", "http://[::1]:8080/")],  # noqa: S104 - written, not bound
 )
 def test_url_is_what_a_person_types(root: Path, bind: str, url: str) -> None:
     assert built(root, HTTP_BIND=bind).url == url
@@ -79,7 +80,9 @@ def test_url_is_what_a_person_types(root: Path, bind: str, url: str) -> None:
 
 def test_ready_image_and_backup_schedule(root: Path) -> None:
     path = root / "config/production.toml"
-    path.write_text(path.read_text().replace('target = "app"', 'image = "ghcr.io/x/y:1"').replace("retain = 14", "retain = 3"))
+    path.write_text(
+        path.read_text().replace('target = "app"', 'image = "ghcr.io/x/y:1"').replace("retain = 14", "retain = 3")
+    )
     app, _, backup = built(root).services
     assert (app.image, app.target) == ("ghcr.io/x/y:1", None)
     assert backup.environment["BACKUP_RETAIN"] == "3"
