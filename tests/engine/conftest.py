@@ -11,6 +11,8 @@ import docker
 import docker.errors
 import pytest
 
+from orchestrator.host import engine_url
+from orchestrator.sockets import SocketState, socket_state
 from tests import peers
 from tests.engine.stack import Project, copy_checkout, removed
 
@@ -27,8 +29,12 @@ def cannot(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def client() -> Iterator[docker.DockerClient]:
     """The engine that the environment names."""
+    host = engine_url(os.environ)
+    # Asked first without docker-py, which leaves a socket open, and so a warning, where nobody answers.
+    if host.startswith("unix://") and (state := socket_state(host[7:], 10)) is not SocketState.ANSWERS:
+        cannot(f"no Docker engine at {host}: {state.value}")
     try:
-        connection = docker.from_env(timeout=120)
+        connection = docker.DockerClient.from_env(environment=dict(os.environ) | {"DOCKER_HOST": host}, timeout=120)
     except (docker.errors.DockerException, OSError) as error:
         cannot(f"no Docker engine: {error}")
     yield connection

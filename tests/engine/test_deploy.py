@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 import docker.errors
@@ -28,6 +29,14 @@ def stack(make_project: MakeProject) -> Project:
     made = make_project()
     made.run("deploy")
     return made
+
+
+@pytest.fixture
+def converged(stack: Project) -> Iterator[Project]:
+    """The same stack, for tests that break it: as the settings want it before and after each."""
+    stack.run("deploy")
+    yield stack
+    stack.run("deploy")
 
 
 def steps(document: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -166,8 +175,8 @@ def test_a_changed_release_setting_fails_no_request(project: Project) -> None:
     assert not [step for step in report["steps"] if "migrate" in step["target"]]
 
 
-def test_orphans_go(project: Project) -> None:
-    project.run("deploy")
+def test_orphans_go(converged: Project) -> None:
+    project = converged
     before = project.ids()
     project.client.containers.create(
         str(project.one("app").attrs["Image"]),
@@ -188,9 +197,9 @@ def test_orphans_go(project: Project) -> None:
     assert f"{project.name}_old" not in project.networks()
 
 
-def test_a_stopped_stack_is_adopted(project: Project) -> None:
-    project.run("deploy")
-    project.add("kept")
+def test_a_stopped_stack_is_adopted(converged: Project) -> None:
+    project = converged
+    project.add("kept-a_stopped_st")
     before = project.ids()
     for container in project.containers():
         container.stop(timeout=10)
@@ -199,17 +208,17 @@ def test_a_stopped_stack_is_adopted(project: Project) -> None:
     assert {step["step"] for step in report["steps"]} == {"start-container", "wait-healthy"}
     assert project.ids() == before
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")
-    assert project.has("kept")
+    assert project.has("kept-a_stopped_st")
 
 
-def test_a_removed_container_comes_back(project: Project) -> None:
-    project.run("deploy")
-    project.add("kept")
+def test_a_removed_container_comes_back(converged: Project) -> None:
+    project = converged
+    project.add("kept-a_removed_co")
     before = project.ids()
     project.one("app").remove(force=True)
     report = project.json("deploy")
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")
-    assert project.has("kept")
+    assert project.has("kept-a_removed_co")
     assert {name: project.ids().get(name) for name in before if "-app-" not in name}.items() <= before.items()
     assert "there is none" in {step["cause"] for step in report["steps"]}
     assert project.json("plan") == {"steps": []}
@@ -330,7 +339,7 @@ def test_networks_let_out_what_they_must_and_no_more(stack: Project) -> None:
     }
     assert stack.client.networks.get(f"{stack.name}_internal").attrs["Internal"] is True
     assert stack.client.networks.get(f"{stack.name}_edge").attrs["Internal"] is False
-    connect = ["python", "-c", f"import socket; socket.create_connection(({outside!r}, 443), 5); print('reached')"]
+    connect = ["python", "-c", f"import socket; socket.create_connection(({outside!r}, 443), 3); print('reached')"]
     image = str(stack.one("app").attrs["Image"])
     with contextlib.suppress(docker.errors.ContainerError):
         # Without a way out for anybody here, that the app has none would prove nothing.
@@ -475,8 +484,8 @@ def test_static_files_are_served_by_the_proxy_as_immutable(stack: Project) -> No
     assert identity not in stack.one("app").logs().decode()
 
 
-def test_a_page_of_its_own_while_the_app_is_away(project: Project) -> None:
-    project.run("deploy")
+def test_a_page_of_its_own_while_the_app_is_away(converged: Project) -> None:
+    project = converged
     project.one("app").stop(timeout=10)
     page = project.ask("/", headers={"Accept": "text/html"})
     assert page.status in (502, 504)
@@ -488,19 +497,19 @@ def test_a_page_of_its_own_while_the_app_is_away(project: Project) -> None:
     assert project.health()["proxy"] == "running healthy"
 
 
-def test_restarting_everything_comes_back_healthy(project: Project) -> None:
-    project.run("deploy")
-    project.add("kept")
+def test_restarting_everything_comes_back_healthy(converged: Project) -> None:
+    project = converged
+    project.add("kept-restarting_e")
     for container in reversed(project.containers()):
         container.restart(timeout=10)
     until(lambda: project.health() == dict.fromkeys(SERVICES, "running healthy"), 60, "all healthy again", 0.5)
-    assert project.has("kept")
+    assert project.has("kept-restarting_e")
     assert project.json("plan") == {"steps": []}
 
 
-def test_an_upstream_that_is_gone_is_given_up_for_one_that_works(project: Project) -> None:
-    project.run("deploy")
-    project.add("kept")
+def test_an_upstream_that_is_gone_is_given_up_for_one_that_works(converged: Project) -> None:
+    project = converged
+    project.add("kept-an_upstream_")
     content = b"upstream app {\n    server gone-long-ago:8000;\n}\n"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -511,9 +520,9 @@ def test_an_upstream_that_is_gone_is_given_up_for_one_that_works(project: Projec
     assert proxy.put_archive("/etc/nginx/upstream", buffer.getvalue())
     proxy.restart(timeout=5)
     until(lambda: project.health()["proxy"] == "running healthy", 40, "the proxy is healthy", 0.5)
-    assert project.has("kept")
+    assert project.has("kept-an_upstream_")
     assert b"gone-long-ago" in proxy.logs()
     # The record is put right without an interruption.
     report = project.json("deploy")
     assert [step["step"] for step in report["steps"]] == ["switch-upstream", "reload-proxy"]
-    assert project.has("kept")
+    assert project.has("kept-an_upstream_")
