@@ -106,7 +106,7 @@ def test_two_processes_at_once(database_path: Path) -> None:
         ("DATABASE_URL", "links.db", "must look like"),
     ],
 )
-def test_a_failure_is_one_line(  # noqa: PLR0917 - a row of the table, and pytest's fixtures
+def test_a_failure_is_one_line(
     variable: str,
     value: str,
     message: str,
