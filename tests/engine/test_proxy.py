@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from tests.engine.proxy_bench import Bench
+from tests.engine.stack import until
 
 pytestmark = pytest.mark.engine
 
@@ -62,6 +63,8 @@ def test_what_the_app_is_told(bench: Bench) -> None:
     # One id, the proxy's: to the app, to the client and in the log.
     assert len(told["x-request-id"]) == 32
     assert answer.all("X-Request-ID") == [told["x-request-id"]]
+    # Nginx writes the line after it has answered, and the engine takes a moment to read it.
+    until(lambda: told["x-request-id"] in bench.log(), 10, "the request in the access log", every=0.02)
     line = next(json.loads(line) for line in bench.log().splitlines() if told["x-request-id"] in line)
     assert (line["method"], line["uri"], line["status"], line["upstream_status"]) == ("GET", "/", 200, "200")
     assert line["request_time"] >= 0
