@@ -71,6 +71,8 @@ def keys() -> str:
 def readme(text: str) -> str:
     """The README with its generated parts as they should be."""
     parts = {"verbs": verbs, "variables": variables, "keys": keys}
+    if (found := [match["part"] for match in MARK.finditer(text)]) != list(parts):
+        raise SystemExit(f"README.md: places for {', '.join(parts)} are wanted, there are: {', '.join(found) or 'none'}")
     return MARK.sub(lambda match: match[1] + parts[match["part"]]() + match[3], text)
 
 
