@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator import cli, schema, settings
 from orchestrator.model import SECRET_NAME
-from orchestrator.schema import Backup, Health, Host, Service
+from orchestrator.schema import Backup, Health, Host, Release, Service
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -62,7 +62,12 @@ def keys() -> str:
     lines.append("| `project` | the project's name, unless `COMPOSE_PROJECT_NAME` says another |")
     lines.append("| `extends` | another environment whose file this one changes |")
     lines.append("| `[host]` | defaults of the variables above |")
-    tables = (("services.NAME.", Service), ("services.NAME.health.", Health), ("backup.", Backup))
+    tables = (
+        ("services.NAME.", Service),
+        ("services.NAME.health.", Health),
+        ("release.", Release),
+        ("backup.", Backup),
+    )
     for prefix, model in tables:
         lines += [f"| `{prefix}{name}` | {k.description} |" for name, k in schema.keys(model).items() if k.description]
     return "\n".join(lines) + "\n"
@@ -72,7 +77,9 @@ def readme(text: str) -> str:
     """The README with its generated parts as they should be."""
     parts = {"verbs": verbs, "variables": variables, "keys": keys}
     if (found := [match["part"] for match in MARK.finditer(text)]) != list(parts):
-        raise SystemExit(f"README.md: places for {', '.join(parts)} are wanted, there are: {', '.join(found) or 'none'}")
+        raise SystemExit(
+            f"README.md: places for {', '.join(parts)} are wanted, there are: {', '.join(found) or 'none'}"
+        )
     return MARK.sub(lambda match: match[1] + parts[match["part"]]() + match[3], text)
 
 
