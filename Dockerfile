@@ -15,8 +15,9 @@ COPY config/probe /usr/local/bin/probe
 # A checkout's umask must not decide what the numeric user may read. The upstream folder is a volume at run time. So is
 # /static, the app's: whoever mounts a volume while it is empty gives it the owner of the folder in the image.
 RUN chmod -R u=rwX,go=rX /etc/nginx \
- && chmod 0755 /etc/nginx/entrypoint /usr/local/bin/probe \
+ && chmod 0755 /etc/nginx/entrypoint /etc/nginx/use /usr/local/bin/probe \
  && cp upstream/upstream.conf upstream.default.conf \
+ && find . -type f -exec sha256sum {} + | sort | sha256sum | cut -c1-64 > own \
  && chown -R 10002:10002 upstream \
  && install -d -o 10001 -g 10001 -m 0755 /static
 USER 10002:10002

@@ -1,37 +1,39 @@
-"""Applies a plan: runs each step, waits, and undoes what was done when one fails. It decides nothing."""
+"""Applies a plan: runs each step, and undoes what was done when one fails. It decides nothing."""
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 
-from orchestrator import ports, proxy, state
+from orchestrator import proxy
 from orchestrator.engine import Engine
-from orchestrator.errors import EngineError, Interrupted, OrchestratorError, RolledBack
+from orchestrator.errors import EngineError, Interrupted, NoEngine, OrchestratorError, RolledBack
+from orchestrator.perform import perform
 from orchestrator.report import Reporter
 from orchestrator.steps import (
     CreateContainer,
     CreateNetwork,
-    CreateVolume,
+    Drain,
+    MovePort,
     Plan,
-    ReloadProxy,
     RemoveContainer,
+    RemoveImage,
     RemoveNetwork,
-    RemoveVolume,
     StartContainer,
     Step,
     StopContainer,
-    WaitExit,
+    SwitchTraffic,
+    UseProxyConfig,
     WaitHealthy,
     WriteUpstream,
 )
 
-#: Seconds that requests in flight have before their target is told to stop, which then has a grace of its own.
-DRAIN = 10.0
+#: Steps that only take away what is no longer needed; from the first one behind all others no way leads back.
+CLEAN_UP = (Drain, StopContainer, RemoveContainer, RemoveNetwork, RemoveImage)
 #: Seconds that a container has to stop in an undo. It has no requests any more, and a process that is only starting
 #: up ignores SIGTERM: a longer grace would be waited out.
 UNDO_GRACE = 3.0
@@ -40,35 +42,44 @@ UNDO_GRACE = 3.0
 def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
     """Runs every step. When one fails, or on Ctrl-C or SIGTERM, what was done is undone and the error raised.
 
-    RolledBack: something served before and still does. Any other OrchestratorError: everything is as it was, or all
-    that is new is in place and only what it replaced could not be removed.
+    RolledBack: something served before and still does. An error that is `in_place`: all that is new is proven and
+    serves, and only what it replaced is still there. Any other: everything is as it was.
     """
+    begins = max((at for at, step in enumerate(plan, 1) if not isinstance(step, CLEAN_UP)), default=0)
     done: list[Step] = []
-    try:
-        with _terminated_as_interrupt():
-            for group in side_by_side(plan):
+    with _terminated_as_interrupt():
+        try:
+            for group in side_by_side(plan.steps[:begins]):
                 # Noted before it runs: killed half-way, a step may have had its effect.
                 done.extend(group)
                 _perform_all(group, engine, report, done)
-    except (OrchestratorError, KeyboardInterrupt) as error:
-        if _only_cleaning_up(plan, done):
+        except (Exception, KeyboardInterrupt) as error:
+            failures = undo(done, engine, report)
+            raise _told(error, plan, failures) from error
+        try:
+            for step in plan.steps[begins:]:
+                _clean_up(step, engine, report)
+        except KeyboardInterrupt as error:
+            raise _unfinished(Interrupted("interrupted.")) from error
+        except NoEngine as error:
             raise _unfinished(error) from error
-        failures = undo(done, engine, report)
-        raise _told(error, plan, failures) from error
 
 
-def _only_cleaning_up(plan: Plan, done: list[Step]) -> bool:
-    """Whether all was proven and the first of what it replaced has been removed: from there no way leads back."""
-    clean_up = (StopContainer, RemoveContainer, RemoveNetwork, RemoveVolume)
-    begins = max((at for at, step in enumerate(plan, 1) if not isinstance(step, clean_up)), default=0)
-    return any(not isinstance(step, StopContainer) for step in done[begins:])
+def _clean_up(step: Step, engine: Engine, report: Reporter) -> None:
+    """What serves is proven: that something of the old could not be removed is no failure of it, but is told."""
+    try:
+        with report.step(str(step)):
+            perform(step, engine, report)
+    except NoEngine:
+        raise
+    except OrchestratorError as error:
+        report.warn(f"{error.message.rstrip('.')}; the next `deploy` tries again")
 
 
-def _unfinished(error: OrchestratorError | KeyboardInterrupt) -> OrchestratorError:
-    hint = "what the settings want is in place; `deploy` removes what is left of the old."
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted("interrupted.", hint=hint)
-    return type(error)(error.message, hint=hint, detail=error.detail)
+def _unfinished(error: OrchestratorError) -> OrchestratorError:
+    error.hint = "what the settings want is in place; `deploy` removes what is left of the old."
+    error.in_place = True
+    return error
 
 
 def side_by_side(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
@@ -85,7 +96,7 @@ def _perform_all(group: tuple[Step, ...], engine: Engine, report: Reporter, done
     def one(step: Step, connection: Engine) -> None:
         with report.step(str(step)):
             try:
-                perform(step, connection)
+                perform(step, connection, report)
             except EngineError:
                 if isinstance(step, CreateContainer | CreateNetwork):
                     done.remove(step)  # refused, perhaps since somebody else has the name: not ours to remove
@@ -99,11 +110,13 @@ def _perform_all(group: tuple[Step, ...], engine: Engine, report: Reporter, done
             running.result()
 
 
-def _told(error: OrchestratorError | KeyboardInterrupt, plan: Plan, failures: tuple[str, ...]) -> OrchestratorError:
+def _told(error: BaseException, plan: Plan, failures: tuple[str, ...]) -> OrchestratorError:
     if isinstance(error, OrchestratorError):
         message, hint, detail = error.message, error.hint, error.detail
-    else:
+    elif isinstance(error, KeyboardInterrupt):
         message, hint, detail = "interrupted.", "", ()
+    else:
+        message, hint, detail = f"a defect of the orchestrator: {error!r}.", "--verbose shows where.", ()
     detail += failures
     if failures:
         return OrchestratorError(message, hint="some of it could not be undone; `deploy` puts it right.", detail=detail)
@@ -113,7 +126,11 @@ def _told(error: OrchestratorError | KeyboardInterrupt, plan: Plan, failures: tu
             message, hint=f"{hint} Rolled back:{served or ' what served before serves on.'}".strip(), detail=detail
         )
     kind = Interrupted if isinstance(error, KeyboardInterrupt) else type(error)
-    return kind(message, hint=hint or "everything is as it was.", detail=detail)
+    if not issubclass(kind, OrchestratorError):
+        kind = OrchestratorError
+    told = OrchestratorError(message, hint=hint or "everything is as it was, but for new volumes.", detail=detail)
+    told.__class__ = kind
+    return told
 
 
 @contextmanager
@@ -141,37 +158,6 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def perform(step: Step, engine: Engine) -> None:  # noqa: PLR0912 - one flat table of steps
-    """One step on the engine."""
-    match step:
-        case CreateNetwork():
-            engine.create_network(step.body)
-        case RemoveNetwork():
-            engine.remove_network(step.target)
-        case CreateVolume():
-            engine.create_volume(step.body)
-        case RemoveVolume():
-            engine.remove_volume(step.target)
-        case CreateContainer():
-            engine.create_container(step.target, step.body, step.more_networks, step.alias)
-        case StartContainer():
-            start(step.target, engine)
-        case StopContainer():
-            engine.stop_container(step.target, step.grace)
-        case RemoveContainer():
-            engine.remove_container(step.target)
-        case WaitHealthy():
-            wait_healthy(step.target, step.timeout, engine)
-        case WaitExit():
-            wait_exit(step.target, step.timeout, engine)
-        case WriteUpstream():
-            engine.write_file(step.target, proxy.FOLDER, proxy.FILE, step.content.encode())
-        case ReloadProxy():
-            reload_proxy(step.target, engine)
-        case _:
-            raise TypeError(f"no such step: {step!r}")
-
-
 def undo(done: list[Step], engine: Engine, report: Reporter) -> tuple[str, ...]:
     """Takes back the steps, the last one first; says what could not be taken back. Volumes stay: they may hold data."""
     failures: list[str] = []
@@ -180,7 +166,7 @@ def undo(done: list[Step], engine: Engine, report: Reporter) -> tuple[str, ...]:
             for back in inverse(step, done):
                 try:
                     with report.step(f"undo: {back}"):
-                        perform(back, engine)
+                        perform(back, engine, report)
                 except OrchestratorError as error:
                     failures.append(error.message)
     return tuple(failures)
@@ -190,112 +176,24 @@ def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 
     """The steps that take one of those that were `done` back, or none."""
     removed = {other.target for other in done if isinstance(other, RemoveContainer)}
     stopped = {other.target for other in done if isinstance(other, StopContainer)} - removed
-    reloaded = any(isinstance(other, ReloadProxy) for other in done)
     match step:
         case CreateNetwork():
             return (RemoveNetwork(step.target, ""),)
         case CreateContainer():
             return (RemoveContainer(step.target, ""),)
-        case StartContainer() if step.target not in removed:
-            # It may hold the port of the one that is to be started again.
+        case StartContainer() if step.target not in removed and step.target not in stopped:
             return (StopContainer(step.target, "", grace=UNDO_GRACE),)
         case StopContainer() if step.target in stopped:
             return (StartContainer(step.target, ""),)
         case WriteUpstream() if step.previous:
-            back = WriteUpstream(step.target, "", content=step.previous)
-            if not reloaded:
-                return (back,)
-            host = proxy.upstream_host(step.previous)
-            ready = (WaitHealthy(host, ""),) if host in stopped else ()
-            return (*ready, back, ReloadProxy(step.target, ""))
+            return (replace(step, cause="", content=step.previous, previous=""),)
+        case SwitchTraffic() if step.previous:
+            ready = tuple(WaitHealthy(host, "") for host in proxy.upstream_hosts(step.previous) if host in stopped)
+            back = replace(step, cause="", content=step.previous, previous="")
+            return (*ready, back, Drain(step.target, "", timeout=step.drain))
+        case MovePort():
+            return (replace(step, cause="", target=step.source, source=step.target),)
+        case UseProxyConfig():
+            return (replace(step, cause="", image_id=step.previous, previous=step.image_id),)
         case _:
             return ()
-
-
-def start(name: str, engine: Engine) -> None:
-    """Starts a container; when a port is taken, the error says by whom."""
-    try:
-        engine.start_container(name)
-    except EngineError as error:
-        if "port is already allocated" in error.message or "address already in use" in error.message:
-            raise ports.taken(name, engine) from error
-        raise
-
-
-def reload_proxy(name: str, engine: Engine) -> None:
-    """Nginx's own test comes first: a bad configuration must never reach a running proxy.
-
-    Returns when no worker of the old configuration is left, or after DRAIN seconds: Nginx reloads after the command
-    has returned, and until then its old workers send requests to the old target, which is stopped next.
-    """
-    _in_proxy(name, proxy.TEST, engine)
-    before = _workers(name, engine)
-    _in_proxy(name, proxy.RELOAD, engine)
-    until = time.monotonic() + DRAIN
-    now = _workers(name, engine)
-    while before & now and time.monotonic() < until:
-        time.sleep(0.1)
-        now = _workers(name, engine)
-    if before and not now - before:
-        raise OrchestratorError("Nginx did not take the new configuration.", detail=_log(name, engine))
-
-
-def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
-    code, output = engine.run_in(name, command)
-    if code != 0:
-        lines = tuple(output.strip().splitlines()[-10:])
-        raise OrchestratorError("Nginx refuses the new configuration.", detail=lines)
-
-
-def _workers(name: str, engine: Engine) -> frozenset[str]:
-    return proxy.workers(engine.run_in(name, proxy.WORKERS)[1])
-
-
-def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
-    """Returns when the container is healthy; raises at once when it exits.
-
-    `timeout` is counted in seconds from the container's start.
-    """
-    document = engine.inspect(name)
-    container = state.parse_container(document)
-    if container.healthy:
-        return
-    _fail_if_ended(container, engine)
-    for event, code in engine.events(name, container.started, timeout):
-        if event == "health_status: healthy":
-            return
-        if event in ("die", "oom", "destroy"):
-            raise _ended(container, "137" if event == "oom" else code, engine)
-        if event == "health_status: unhealthy":
-            break
-    document = engine.inspect(name)
-    container = state.parse_container(document)
-    if container.healthy:
-        return
-    _fail_if_ended(container, engine)
-    probe = state.last_probe(document)
-    evidence = (f"its probe says: {probe[-500:]}",) if probe else ("its probe has not answered once.",)
-    raise OrchestratorError(f"{container.service} did not become healthy.", detail=evidence + _log(name, engine))
-
-
-def _fail_if_ended(container: state.ObservedContainer, engine: Engine) -> None:
-    if not container.running or container.restarts:
-        raise _ended(container, str(container.exit_code), engine)
-
-
-def _ended(container: state.ObservedContainer, code: str, engine: Engine) -> OrchestratorError:
-    memory = container.oom_killed or code == "137"
-    why = f"exited with code {code}{' (killed, perhaps for memory)' if memory else ''}" if code else "was removed"
-    return OrchestratorError(f"{container.service} {why}.", detail=_log(container.name, engine))
-
-
-def _log(name: str, engine: Engine) -> tuple[str, ...]:
-    lines = tuple(f"  {line}" for line in engine.logs(name))
-    return ("its last log lines:", *lines) if lines else ("it wrote no log.",)
-
-
-def wait_exit(name: str, timeout: float, engine: Engine) -> None:
-    """Returns when a one-off container has ended well."""
-    code = engine.wait(name, timeout)
-    if code != 0:
-        raise OrchestratorError(f"{name} failed with code {code}.", detail=_log(name, engine))

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import secrets
 import tarfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator import create_args, labels
+from orchestrator import agent_run, create_args, labels
+from orchestrator.agent_run import ENDING, FOLDER
 from orchestrator.deploy import Session
+from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.release import live_container
-from orchestrator.report import size
 from orchestrator.state import Observed, ObservedContainer
-
-#: Where the agent keeps snapshots, and its archives' ending.
-FOLDER, ENDING = "/backups", ".tar.zst"
 
 
 def backup(session: Session, to: Path | None) -> dict[str, Any]:
@@ -32,20 +30,20 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
     command = ("snapshot", "--reason", "manual", "--release", live.release if live else "")
     with _agent(session, observed, command) as agent:
         with session.report.step("take a snapshot"):
-            answer = agent.result()
+            answer = agent_run.result(agent, session.engine, session.report)
         outcome = {key: answer[key] for key in ("snapshot", "bytes", "sha256", "databases", "seconds")}
         for warning in answer.get("warnings", ()):
             session.report.warn(warning)
         if to is not None:
             with session.report.step(f"copy {answer['snapshot']} to {to}"):
-                outcome["file"] = str(_copy(agent, answer, to))
+                outcome["file"] = str(_copy(agent, session.engine, answer, to))
     return outcome | {"warnings": session.report.warnings}
 
 
 def backups(session: Session) -> dict[str, Any]:
     """The snapshots there are, newest first."""
     with _agent(session, session.engine.observe(session.stack.project), ("list",)) as agent:
-        return {"snapshots": agent.result()["snapshots"]}
+        return {"snapshots": agent_run.result(agent, session.engine, session.report)["snapshots"]}
 
 
 def check_folder(folder: Path) -> None:
@@ -56,46 +54,13 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"--to {folder}: you may not write there.")
 
 
-class _agent:  # noqa: N801 - reads as a with statement's subject
-    """A one-off agent container; removed at the end, whatever happens."""
-
-    def __init__(self, session: Session, observed: Observed, command: tuple[str, ...]) -> None:
-        self.session = session
-        self.name = f"{session.stack.project}-backup-run-{secrets.token_hex(4)}"
-        spec = session.stack.service("backup")
-        self.body = create_args.oneoff_body(
-            session.stack, spec, image=_image(observed, session), command=command, role=labels.ROLE_AGENT
-        )
-
-    def __enter__(self) -> _agent:
-        self.session.engine.create_container(self.name, self.body)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # SIGTERM first: an interrupted agent takes its unfinished parts away.
-        self.session.engine.stop_container(self.name, 10)
-        self.session.engine.remove_container(self.name)
-
-    def result(self) -> dict[str, Any]:
-        """Runs the agent to its end; its last word, or its error as ours."""
-        engine = self.session.engine
-        engine.start_container(self.name)
-        last: dict[str, Any] = {}
-        for message in _messages(engine.output(self.name)):
-            if message.get("event") == "progress":
-                total = int(message.get("total") or 0)
-                done = f"{size(message.get('bytes', 0))} of {size(total)}" if total else size(message.get("bytes", 0))
-                self.session.report.doing(f"snapshot: {message.get('phase', '')} {done}")
-            else:
-                last = message
-        code = engine.wait(self.name, 30)
-        if last.get("event") == "error":
-            raise OrchestratorError(str(last["message"]), hint=str(last.get("hint", "")))
-        if code != 0 or last.get("event") != "done":
-            raise OrchestratorError(
-                f"the backup agent ended with code {code}.", detail=tuple(engine.logs(self.name)[-10:])
-            )
-        return last
+def _agent(session: Session, observed: Observed, command: tuple[str, ...]) -> AbstractContextManager[str]:
+    """A one-off container of the backup image for one command of the agent."""
+    stack = session.stack
+    body = create_args.oneoff_body(
+        stack, stack.service("backup"), image=_image(observed, session), command=command, role=labels.ROLE_AGENT
+    )
+    return agent_run.container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", body, session.engine)
 
 
 def _image(observed: Observed, session: Session) -> str:
@@ -111,25 +76,11 @@ def _image(observed: Observed, session: Session) -> str:
     return reference
 
 
-def _messages(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects of an agent's output, one a line; anything else is no word of the agent's."""
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict):
-                yield message
-
-
-def _copy(agent: _agent, answer: dict[str, Any], folder: Path) -> Path:
+def _copy(agent: str, engine: Engine, answer: dict[str, Any], folder: Path) -> Path:
     """Copies the archive out of the volume; the file gets its name when its checksum is right and it is on disk."""
     name = f"{answer['snapshot']}{ENDING}"
     target, part = folder / name, folder / f"{name}.part"
-    chunks = agent.session.engine.archive(agent.name, f"{FOLDER}/{name}")
+    chunks = engine.archive(agent, f"{FOLDER}/{name}")
     try:
         with part.open("wb") as file, tarfile.open(fileobj=_Stream(chunks), mode="r|") as tar:
             digest = _write(tar, file)

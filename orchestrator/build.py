@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from orchestrator import context
+from orchestrator import context, labels
 from orchestrator.engine import Engine, context_files
 from orchestrator.errors import EngineError, OrchestratorError, UsageError
 from orchestrator.model import Stack
@@ -38,14 +38,21 @@ def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) 
     found: dict[str, Image] = {}
     for service in stack.services:
         reference = f"{service.image}:{made[service.name].digest}" if service.name in made else service.image
-        found[service.name] = Image(reference, engine.image_id(reference))
+        found[service.name] = image = engine.image(reference)
+        if service.name in made and not image.id:
+            found[service.name] = Image(reference, "", made[service.name].fixed)
     return found
 
 
 def missing(stack: Stack, images: Mapping[str, Image]) -> tuple[BuildImage, ...]:
     """The builds that a deployment begins with."""
     return tuple(
-        BuildImage(images[service.name].reference, "no image of its current files", service.target)
+        BuildImage(
+            images[service.name].reference,
+            "no image of its current files",
+            service.target,
+            images[service.name].fixed,
+        )
         for service in stack.services
         if service.target and not images[service.name].id
     )
@@ -108,7 +115,8 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         if current and time.monotonic() - began >= 1:
             report.say(f"     {current} {time.monotonic() - began:.1f} s")
 
-    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args):
+    marks = {labels.FIXED: step.fixed} if step.fixed else {}
+    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args, marks=marks):
         if "error" in message:
             text = str(message["error"]).strip()
             raise OrchestratorError(
@@ -156,7 +164,7 @@ def require_images(stack: Stack, images: Mapping[str, Image], engine: Engine, re
             )
         with report.step(f"pull image {service.image}"):
             pull(service.image, engine)
-        found[service.name] = Image(service.image, engine.image_id(service.image))
+        found[service.name] = engine.image(service.image)
     return found
 
 

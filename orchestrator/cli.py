@@ -28,7 +28,8 @@ Deploys a Flask and SQLite service behind Nginx on one Docker engine, and keeps 
 first time:    python3 -m orchestrator deploy --setup     engine, base images, build, start, wait until healthy
 after changes: python -m orchestrator plan                what would be done, and why
                python -m orchestrator deploy              does it; nothing to do is a success
-day to day:    python -m orchestrator status | logs -f | backup | backups
+               python -m orchestrator rollback            back to the release before
+day to day:    python -m orchestrator status | releases | logs -f | backup | backups | maintenance on
 """
 
 EPILOG = """\
@@ -101,7 +102,21 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--setup", action="store_true", help="do `setup` first, with consent to install what is missing")
     made.add_argument("--no-build", action="store_true", help="take the images as they are; fail if one is missing")
     verb("plan", plan, "show what deploy would do, and why", "Changes nothing.")
-    made = verb("status", status, "show services, health, release, resource use, drift and the last snapshot")
+    verb(
+        "releases",
+        releases,
+        "list the releases: when, by whom, how each ended, what changed",
+        "Secrets are masked.",
+    )
+    made = verb(
+        "rollback",
+        rollback,
+        "go back to the previous good release, or to a named one",
+        "Its image and its settings, by the same steps as a deployment and with the same guarantees; nothing is built, "
+        "the data stays as it is.",
+    )
+    made.add_argument("release", nargs="?", metavar="RELEASE", default="", help="its id, or the beginning of it")
+    made = verb("status", status, "show services, health, release, resource and disk use, drift and the last snapshot")
     made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
     made = verb(
         "backup",
@@ -111,6 +126,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--to", metavar="FOLDER", type=Path, help="copy the archive to this folder of the host, too")
     verb("backups", backups, "list the snapshots")
+    made = verb(
+        "maintenance",
+        maintenance,
+        "answer 503 with a page to everybody, or stop doing so",
+        "Without on or off: says which it is. The stack goes on behind it; deployments leave it as it is.",
+    )
+    made.add_argument("state", nargs="?", choices=("on", "off"), help="on or off")
     made = verb("logs", logs, "show what the containers wrote")
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
@@ -214,6 +236,30 @@ def deploy(options: argparse.Namespace) -> int:
         return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")
     text = f"release {result['release']} serves at {result['url']} ({result['seconds']:.1f} s)"
     return _answer(options, result, text)
+
+
+def releases(options: argparse.Namespace) -> int:
+    from orchestrator import releases as verb
+
+    result = verb.releases(_session(options))
+    return _answer(options, result, verb.text(result))
+
+
+def rollback(options: argparse.Namespace) -> int:
+    from orchestrator.deploy import rollback as run
+
+    result = run(_session(options), options.release)
+    if result["result"] == "unchanged":
+        return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")
+    text = f"back to release {result['release']}, which serves at {result['url']} ({result['seconds']:.1f} s)"
+    return _answer(options, result, text)
+
+
+def maintenance(options: argparse.Namespace) -> int:
+    from orchestrator import maintenance as verb
+
+    result = verb.maintenance(_session(options), options.state)
+    return _answer(options, result, verb.text(result))
 
 
 def plan(options: argparse.Namespace) -> int:

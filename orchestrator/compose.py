@@ -63,7 +63,10 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
         document["network_mode"] = "none"
     if spec.ports:
         document["ports"] = [f"{port.bind}:{port.published}:{port.target}" for port in spec.ports]
+    if spec.replicas > 1:
+        document["scale"] = spec.replicas
     document |= {
+        "init": True,
         "restart": spec.restart,
         "stop_grace_period": seconds(spec.stop_grace_period),
         "mem_limit": memory(spec.memory),

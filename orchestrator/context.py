@@ -19,6 +19,8 @@ from orchestrator.errors import UsageError
 DOCKERFILE = "Dockerfile"
 #: A build argument that decides whom pip trusts, not what the image is.
 UNCOUNTED_ARGS = frozenset({"BUILD_CA"})
+#: Where Nginx's configuration is; its files have an ending, the scripts beside them have none.
+NGINX = "config/nginx/"
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,14 @@ def files_below(root: Path, sources: Iterable[str], allowed: frozenset[str]) -> 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one target is built: its digest, its base images and its files (paths relative to the root)."""
+    """How one target is built: its digest, its base images and its files (paths relative to the root). `fixed` is the
+    digest without the files that a running container can be given instead; "" if there are none."""
 
     target: str
     digest: str
     bases: tuple[str, ...]
     files: tuple[str, ...]
+    fixed: str = ""
 
 
 def recipe(
@@ -124,25 +128,35 @@ def recipe(
     chain = needed(stages, target)
     images = bases(chain, stages, args)
     files = files_below(root, (source for stage in chain for source in stage.sources), allowed)
-    digest = hashlib.sha256()
     mentioned = "\n".join(line for stage in chain for line in stage.instructions)
+    parts: list[bytes] = []
     for name in sorted(args.keys() - UNCOUNTED_ARGS):
         if re.search(rf"\b{re.escape(name)}\b", mentioned):
-            digest.update(f"arg {name}={args[name]}\n".encode())
+            parts.append(f"arg {name}={args[name]}\n".encode())
     for line in head:
         # The default of a global argument is part of what uses it, and of nothing else.
         argument = re.match(r"ARG\s+(\w+)", line, re.IGNORECASE)
         if argument and argument[1] not in args and re.search(rf"\b{argument[1]}\b", mentioned):
-            digest.update(f"{line}\n".encode())
-    for stage in chain:
-        digest.update(("\n".join(stage.instructions) + "\n").encode())
-    for image in images:
-        digest.update(f"base {base_ids.get(image, '')}\n".encode())
-    for name in files:
-        path = root / name
-        digest.update(f"file {name} {_mode(path):o} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
-    return Recipe(target, digest.hexdigest()[:12], images, tuple(files))
+            parts.append(f"{line}\n".encode())
+    parts += [("\n".join(stage.instructions) + "\n").encode() for stage in chain]
+    parts += [f"base {base_ids.get(image, '')}\n".encode() for image in images]
+    settable = [name for name in files if reloadable(name)]
+    parts += [_counted(root, name) for name in files if name not in settable]
+    fixed = hashlib.sha256(b"".join(parts))
+    digest = fixed.copy()
+    for name in settable:
+        digest.update(_counted(root, name))
+    return Recipe(target, digest.hexdigest()[:12], images, tuple(files), fixed.hexdigest()[:12] if settable else "")
+
+
+def reloadable(name: str) -> bool:
+    """Whether a running Nginx takes another version of the file by a reload: its configuration, not its scripts."""
+    return name.startswith(NGINX) and "." in name.removeprefix(NGINX)
+
+
+def _counted(root: Path, name: str) -> bytes:
+    path = root / name
+    return f"file {name} {_mode(path):o} {path.stat().st_size}\n".encode() + path.read_bytes()
 
 
 def base_images(root: Path, targets: Iterable[str], args: Mapping[str, str]) -> tuple[str, ...]:

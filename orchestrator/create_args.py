@@ -13,21 +13,64 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import labels
-from orchestrator.model import SECRET_NAME, Network, ServiceSpec, Stack, Volume
+from orchestrator.errors import OrchestratorError
+from orchestrator.model import SECRET_NAME, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 
 
 def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
     """What of a service decides whether its container must be replaced, as JSON values; secrets only as digests."""
     document = dataclasses.asdict(spec)
-    for elsewhere in ("image", "target", "depends_on", "migrate"):
+    for elsewhere in ("image", "target", "depends_on", "migrate", "migrate_check", "replicas"):
         # Which image it is, is known by the image's id; the others change nothing in a container.
         del document[elsewhere]
-    document["environment"] = {
-        key: "sha256:" + hashlib.sha256(value.encode()).hexdigest()[:16] if SECRET_NAME.search(key) and value else value
-        for key, value in spec.environment.items()
-    }
+    document["environment"] = {key: _masked(key, value) for key, value in spec.environment.items()}
     normal: dict[str, Any] = json.loads(json.dumps(document, sort_keys=True))
     return normal
+
+
+def restored(document: Mapping[str, Any], today: ServiceSpec, image: str) -> tuple[ServiceSpec, tuple[str, ...]]:
+    """The service that a fingerprint was made of, and the names of its secrets that have another value today.
+
+    A fingerprint holds no secret, so secrets are `today`'s: a credential that was changed since must not come back.
+    Raises OrchestratorError for one that this version does not understand.
+    """
+    changed: list[str] = []
+    environment: dict[str, str] = {}
+    try:
+        for name, value in document["environment"].items():
+            if SECRET_NAME.search(name) and value:
+                environment[name] = today.environment.get(name, "")
+                if _masked(name, environment[name]) != value:
+                    changed.append(name)
+            else:
+                environment[name] = value
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in document.items()
+            if key not in ("environment", "mounts", "ports", "healthcheck")
+        }
+        check = document["healthcheck"]
+        spec = dataclasses.replace(
+            today,
+            image=image,
+            target=None,
+            environment=environment,
+            mounts=tuple(Mount(**mount) for mount in document["mounts"]),
+            ports=tuple(Port(**port) for port in document["ports"]),
+            healthcheck=check and Healthcheck(**check | {"test": tuple(check["test"])}),
+            **plain,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OrchestratorError(
+            f"the settings of that release are not understood ({error}).", hint="check its commit out and `deploy`."
+        ) from error
+    return spec, tuple(changed)
+
+
+def _masked(name: str, value: str) -> str:
+    if SECRET_NAME.search(name) and value:
+        return "sha256:" + hashlib.sha256(value.encode()).hexdigest()[:16]
+    return value
 
 
 def config_hash(spec: ServiceSpec) -> str:
@@ -90,6 +133,8 @@ def host_config(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
         "MemorySwap": spec.memory,
         "NanoCpus": round(spec.cpus * 1_000_000_000),
         "PidsLimit": spec.pids,
+        # The engine's init passes signals on even while the service's own process is still starting up.
+        "Init": True,
         "ReadonlyRootfs": True,
         "Tmpfs": dict(spec.tmpfs),
         "CapDrop": ["ALL"],

@@ -1,20 +1,25 @@
-"""deploy, plan and down: observe, reconcile, apply, and the report of it."""
+"""deploy, plan, rollback and down: observe, reconcile, apply, and the report of it."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build, lock
-from orchestrator.apply import apply, perform
+from orchestrator import build, create_args, history, lock
+from orchestrator.apply import apply
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
 from orchestrator.model import Stack
+from orchestrator.perform import perform, write_record
 from orchestrator.plan import plan_down, reconcile
+from orchestrator.release import live_container
 from orchestrator.report import Reporter
 from orchestrator.settings import Settings
-from orchestrator.steps import BuildImage, Image, Plan, Step, WaitHealthy
+from orchestrator.state import Observed
+from orchestrator.steps import BuildImage, Image, Plan, RecordRelease, Step, WaitHealthy
 
 
 @dataclass(frozen=True)
@@ -48,45 +53,160 @@ def plan(session: Session) -> dict[str, Any]:
     return {"steps": [told(step) for step in steps]}
 
 
-def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
-    """Brings the stack to what the settings say. An OrchestratorError carries the report as `outcome`."""
-    began = time.monotonic()
-    stack, engine, report = session.stack, session.engine, session.report
-    for warning in session.settings.warnings:
-        report.warn(warning)
-    outcome: dict[str, Any] = {"result": "failed", "release": "", "previous": "", "url": stack.url}
-    outcome |= {"seconds": 0.0, "steps": [], "warnings": report.warnings}
-    builds: tuple[BuildImage, ...] = ()
-    todo = Plan(())
-    try:
-        images, builds = _images(session)
-        if not no_build:
-            build.build(builds, stack, session.settings, engine, report)
-        images = {
-            name: image if image.id else Image(image.reference, engine.image_id(image.reference))
-            for name, image in images.items()
+class _Run:
+    """One deployment or rollback, and what is told of it. An OrchestratorError carries the report as `outcome`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.began = session, time.monotonic()
+        self.builds: tuple[BuildImage, ...] = ()
+        self.todo = Plan(())
+        self.outcome: dict[str, Any] = {"result": "failed", "release": "", "previous": "", "url": session.stack.url}
+        self.outcome |= {"seconds": 0.0, "steps": [], "warnings": session.report.warnings}
+
+    def __call__(self, work: Callable[[_Run], None]) -> dict[str, Any]:
+        session, outcome = self.session, self.outcome
+        for warning in session.settings.warnings:
+            session.report.warn(warning)
+        try:
+            work(self)
+            self._ended()
+        except RolledBack as error:
+            outcome |= {"result": "rolled_back", "release": self.todo.previous or self.todo.release}
+            error.outcome = outcome
+            raise
+        except OrchestratorError as error:
+            if error.in_place:
+                self._ended()
+            error.outcome = outcome
+            raise
+        finally:
+            outcome["seconds"] = round(time.monotonic() - self.began, 3)
+            outcome["steps"] = [told(step, session.report) for step in (*self.builds, *self.todo)]
+            outcome |= session.report.facts
+        return outcome
+
+    def _ended(self) -> None:
+        changed = any(not isinstance(step, WaitHealthy) for step in self.todo)
+        self.outcome |= {
+            "release": self.todo.release,
+            "previous": self.todo.previous,
+            "result": "changed" if changed else "unchanged",
         }
-        images = build.require_images(stack, images, engine, report)
-        todo = reconcile(stack, engine.observe(stack.project), images)
-        if todo:
-            with lock.held(stack.project, images["backup"].id, engine, report.say):
-                # Looked at again: until the lock was ours, somebody else may have changed things.
-                todo = reconcile(stack, engine.observe(stack.project), images)
-                apply(todo, engine, report)
-        outcome |= {"release": todo.release, "previous": todo.previous}
-        changed = any(not isinstance(step, WaitHealthy) for step in todo)
-        outcome["result"] = "changed" if changed else "unchanged"
-    except RolledBack as error:
-        outcome |= {"result": "rolled_back", "release": todo.previous or todo.release}
-        error.outcome = outcome
-        raise
+
+    def apply(self, planned: Callable[[Observed], Plan], image: str) -> None:
+        """Applies what `planned` says under the lock, if anything; `image` is any that the engine has."""
+        stack, engine, report = self.session.stack, self.session.engine, self.session.report
+        self.todo = planned(engine.observe(stack.project))
+        if not self.todo:
+            return
+        with lock.held(stack.project, image, engine, report.say):
+            # Looked at again: until the lock was ours, somebody else may have changed things.
+            observed = engine.observe(stack.project)
+            self.todo = _signed(planned(observed))
+            _note_interrupted(observed, self.todo, self.session)
+            try:
+                apply(self.todo, engine, report)
+            except OrchestratorError as error:
+                if self.todo.record and not error.in_place:
+                    _note_failure(self.todo.record, error, self.session)
+                raise
+
+
+def _signed(todo: Plan) -> Plan:
+    """The plan with our name in what it records."""
+    if todo.record is None:
+        return todo
+    owner = lock.owner()
+    record = replace(todo.record, user=owner["user"], host=owner["host"])
+    steps = tuple(replace(step, record=record) if isinstance(step, RecordRelease) else step for step in todo)
+    return replace(todo, steps=steps, record=record)
+
+
+def _note(entry: history.Record, session: Session) -> None:
+    """Writes a record of what did not end well; where that fails, too, the error itself is what matters."""
+    try:
+        proxies = session.engine.observe(session.stack.project).of("proxy")
+        if proxies:
+            write_record(proxies[-1].name, entry, session.engine)
     except OrchestratorError as error:
-        error.outcome = outcome
-        raise
-    finally:
-        outcome["seconds"] = round(time.monotonic() - began, 3)
-        outcome["steps"] = [told(step, report) for step in (*builds, *todo)]
-    return outcome
+        session.report.say(f"the history could not be written: {error.message}")
+
+
+def _note_failure(entry: history.Record, error: OrchestratorError, session: Session) -> None:
+    result = history.ROLLED_BACK if isinstance(error, RolledBack) else history.FAILED
+    facts = {key: session.report.facts[key] for key in ("migrated", "snapshot") if key in session.report.facts}
+    _note(replace(entry, result=result, reason=error.message, **facts), session)
+    if snapshot := facts.get("snapshot"):
+        error.detail += (f"the snapshot {snapshot} was taken before the migration; `backups` lists it.",)
+
+
+def _note_interrupted(observed: Observed, todo: Plan, session: Session) -> None:
+    """Releases that a killed run has left containers of, and that this run does not finish, get their record."""
+    known = {record.release for record in observed.records} | {todo.release, ""}
+    for container in observed.of(session.stack.upstream):
+        if container.release not in known and container.spec is not None and observed.records:
+            known.add(container.release)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            _note(
+                history.Record(
+                    container.release,
+                    now,
+                    history.INTERRUPTED,
+                    image=container.image,
+                    image_id=container.image_id,
+                    reason="the run that began it was killed",
+                    spec=container.spec,
+                ),
+                session,
+            )
+
+
+def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
+    """Brings the stack to what the settings say."""
+
+    def work(run: _Run) -> None:
+        stack, engine, report = session.stack, session.engine, session.report
+        images, run.builds = _images(session)
+        if run.builds and not no_build:
+            build.build(run.builds, stack, session.settings, engine, report)
+        images = {name: image if image.id else engine.image(image.reference) for name, image in images.items()}
+        images = build.require_images(stack, images, engine, report)
+        run.apply(lambda observed: reconcile(stack, observed, images), images["backup"].id)
+
+    return _Run(session)(work)
+
+
+def rollback(session: Session, wanted: str = "") -> dict[str, Any]:
+    """Brings back the previous good release, or the one `wanted`: its image and its settings, by the same plan. Nothing
+    is built; the proxy and the backup service stay as they are."""
+
+    def work(run: _Run) -> None:
+        stack, engine, report = session.stack, session.engine, session.report
+        observed = engine.observe(stack.project)
+        live = live_container(stack, observed)
+        if live is None:
+            raise OrchestratorError("no release serves, so there is nothing to go back from.", hint="run `deploy`.")
+        record = history.target(observed.records, live.release, wanted, _present(observed, engine))
+        image = engine.image(record.image_id)
+        image = replace(image, reference=record.image if engine.image_id(record.image) == image.id else image.id)
+        today = stack.service(stack.upstream)
+        spec, changed = create_args.restored(record.spec, today, image.reference)
+        if changed:
+            report.warn(f"secret values are today's: {', '.join(changed)}")
+        for moved in history.migrations_since(observed.records, record):
+            snapshot = f"; snapshot {moved.snapshot} was taken before" if moved.snapshot else ""
+            report.warn(f"the schema has moved since: {moved.release} migrated it{snapshot}. The data stays as it is")
+        older = replace(stack, services=tuple(spec if s.name == spec.name else s for s in stack.services))
+        images = {s.name: Image(s.image, "") for s in stack.services} | {spec.name: image}
+        run.apply(lambda seen: reconcile(older, seen, images, again=record.release), image.id)
+
+    return _Run(session)(work)
+
+
+def _present(observed: Observed, engine: Engine) -> frozenset[str]:
+    """The ids of the images in the history that the engine still has."""
+    ids = {record.image_id for record in observed.records if record.image_id}
+    return frozenset(image_id for image_id in ids if engine.image_id(image_id))
 
 
 def down(session: Session, *, volumes: bool) -> dict[str, Any]:
@@ -108,4 +228,4 @@ def _take_away(stack: Stack, engine: Engine, report: Reporter, *, volumes: bool)
     # Nothing is undone: a `down` that was stopped half-way is finished by the next one.
     for step in plan_down(stack, engine.observe(stack.project), volumes=volumes):
         with report.step(str(step)):
-            perform(step, engine)
+            perform(step, engine, report)

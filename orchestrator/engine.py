@@ -6,7 +6,6 @@ import calendar
 import io
 import math
 import socket
-import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +19,12 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 from docker.utils.build import exclude_paths
 
-from orchestrator import labels, proxy
+from orchestrator import history, labels, proxy
 from orchestrator.errors import EngineError, NoEngine, OrchestratorError
 from orchestrator.host import engine_url
 from orchestrator.state import Observed, parse_container, parse_network
+from orchestrator.steps import Image
+from orchestrator.tars import members, tar_of
 
 #: Seconds that one engine call may take; a stop may take its grace period besides.
 TIMEOUT = 60
@@ -47,16 +48,6 @@ def _translated(doing: str) -> Iterator[None]:
 
 def _explanation(error: APIError) -> str:
     return str(error.explanation or error).strip().rstrip(".")
-
-
-def _tar(name: str, content: bytes) -> bytes:
-    """A tar of one world-readable file."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = len(content), 0o644, int(time.time())
-        archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def connect(environ: Mapping[str, str], version: str = "auto") -> Engine:
@@ -114,8 +105,8 @@ class Engine:
 
     # What is there
 
-    def observe(self, project: str, images: Iterable[str] = ()) -> Observed:
-        """Everything the engine has of a project, and the ids of those of `images` (references) that exist."""
+    def observe(self, project: str) -> Observed:
+        """Everything the engine has of a project."""
         mine = {"label": f"{labels.PROJECT}={project}"}
         with _translated("look at the project"):
             containers = []
@@ -126,26 +117,49 @@ class Engine:
                     continue  # removed since it was listed
             networks = tuple(parse_network(document) for document in self.api.networks(filters=mine))
             listed = self.api.volumes(filters={"name": f"{project}_"})["Volumes"] or []
-            found = {reference: self.image_id(reference) for reference in images}
-        upstream = ""
+            images = self.api.images(filters={"reference": f"{project}-*"})
+        files: Mapping[str, bytes] = {}
         for container in sorted(containers, key=lambda c: c.running):
             if container.service == "proxy" and not container.oneoff:
-                upstream = self.read_file(container.name, proxy.PATH)
+                files = self.read_folder(container.name, proxy.FOLDER)
+        volume = proxy.parse_volume(files, history.FOLDER)
         return Observed(
             containers=tuple(containers),
             networks=networks,
             volumes=frozenset(volume["Name"] for volume in listed),
-            images={reference: image for reference, image in found.items() if image},
-            upstream=upstream,
+            images={tag: str(image["Id"]) for image in images for tag in image["RepoTags"] or ()},
+            proxy=volume,
+            records=history.parse(volume.records),
         )
+
+    def image(self, reference: str) -> Image:
+        """The image of a reference or id; without an id of its own if the engine has none."""
+        with _translated(f"look at image {reference}"):
+            try:
+                document = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return Image(reference, "")
+        marks = (document.get("Config") or {}).get("Labels") or {}
+        return Image(reference, str(document["Id"]), marks.get(labels.FIXED, ""))
 
     def image_id(self, reference: str) -> str:
         """The image's id, or "" if the engine has none of that reference."""
-        with _translated(f"look at image {reference}"):
+        return self.image(reference).id
+
+    def layers(self, image: str) -> dict[str, int]:
+        """Bytes of each step that an image was made in, by what tells that step from all others; none if it is gone."""
+        with _translated(f"look at image {image}"):
             try:
-                return str(self.api.inspect_image(reference)["Id"])  # type: ignore[no-untyped-call]
+                steps = self.api.history(image)  # type: ignore[no-untyped-call]
             except ImageNotFound:
-                return ""
+                return {}
+            return {f"{step['Created']} {step['CreatedBy']}": int(step["Size"]) for step in steps}
+
+    def disk_usage(self) -> dict[str, Any]:
+        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while."""
+        with _translated("measure the disk"):
+            document: dict[str, Any] = self.api.df()
+            return document
 
     def inspect(self, container: str) -> dict[str, Any]:
         with _translated(f"look at container {container}"):
@@ -228,6 +242,24 @@ class Engine:
             except NotFound:
                 return
 
+    def connect_network(self, name: str, network: str, alias: str) -> None:
+        """Joins a container to a network, and publishes its ports if they are that network's; being on it is done."""
+        with _translated(f"connect {name} to {network}"):
+            try:
+                self.api.connect_container_to_network(name, network, aliases=[alias])
+            except APIError as error:
+                if "already exists in network" not in str(error):
+                    raise
+
+    def disconnect_network(self, name: str, network: str) -> None:
+        """Takes a container off a network, and with it the ports published there; not being on it is done."""
+        with _translated(f"disconnect {name} from {network}"):
+            try:
+                self.api.disconnect_container_from_network(name, network)
+            except APIError as error:
+                if "is not connected" not in str(error) and not isinstance(error, NotFound):
+                    raise
+
     def remove_container(self, name: str) -> None:
         """Removes it with force, and never its named volumes; removing what is gone is done."""
         with _translated(f"remove container {name}"):
@@ -239,21 +271,24 @@ class Engine:
                 if "already in progress" not in str(error):
                     raise
 
-    def write_file(self, container: str, folder: str, name: str, content: bytes) -> None:
-        """A file on one of the container's volumes; the container need not run."""
-        with _translated(f"write {folder}/{name} in {container}"):
-            self.api.put_archive(container, folder, _tar(name, content))
+    def write_files(self, container: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Files below a folder of one of the container's volumes, owned by its user; the container need not run."""
+        with _translated(f"write {', '.join(files)} in {container}"):
+            user = str(self.api.inspect_container(container)["Config"].get("User"))
+            self.api.put_archive(container, folder, tar_of(files, user if user[:1].isdigit() else "0"))
 
     def read_file(self, container: str, path: str) -> str:
         """The text of a small file in a container, or "" when there is none."""
+        return self.read_folder(container, path).get("", b"").decode()
+
+    def read_folder(self, container: str, path: str) -> dict[str, bytes]:
+        """The small files below a path in a container, by their path below it. Empty when there is none."""
         with _translated(f"read {path} in {container}"):
             try:
                 chunks, _ = self.api.get_archive(container, path)
             except NotFound:
-                return ""
-            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                member = archive.extractfile(archive.getmembers()[0])
-                return member.read().decode() if member else ""
+                return {}
+            return dict(members(b"".join(chunks)))
 
     def archive(self, container: str, path: str) -> Iterator[bytes]:
         """A tar stream of `path`, in pieces; for files of any size."""
@@ -348,8 +383,11 @@ class Engine:
 
     # Images
 
-    def build(self, context: bytes, *, tag: str, target: str, args: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Builds with the classic builder from a tar; yields the engine's messages (`stream`, `error`, ...)."""
+    def build(
+        self, context: bytes, *, tag: str, target: str, args: Mapping[str, str], marks: Mapping[str, str] = {}
+    ) -> Iterator[dict[str, Any]]:
+        """Builds with the classic builder from a tar, with `marks` as labels; yields the engine's messages (`stream`,
+        `error`, ...)."""
         with _translated(f"build {tag}"):
             yield from self.api.build(
                 fileobj=io.BytesIO(context),
@@ -357,6 +395,7 @@ class Engine:
                 tag=tag,
                 target=target,
                 buildargs=dict(args),
+                labels=dict(marks) or None,
                 rm=True,
                 forcerm=True,
                 decode=True,
@@ -365,6 +404,14 @@ class Engine:
     def tag(self, image: str, repository: str, tag: str) -> None:
         with _translated(f"tag {repository}:{tag}"):
             self.api.tag(image, repository, tag=tag, force=True)
+
+    def remove_image(self, reference: str) -> None:
+        """Removes a tag, and the image with its last one; what is gone is done."""
+        with _translated(f"remove image {reference}"):
+            try:
+                self.api.remove_image(reference)
+            except NotFound:
+                return
 
     def pull(self, reference: str) -> Iterator[dict[str, Any]]:
         """Pulls an image; yields the engine's progress messages."""

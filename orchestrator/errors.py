@@ -17,11 +17,12 @@ class OrchestratorError(Exception):
 
     `message` is one sentence. `hint` says what to do next, or is empty. `detail` holds lines of evidence (the last
     lines of a log, a probe's output) in the order they were written. `exit_code` is the process's. `outcome` is what
-    the verb's JSON holds besides the error.
+    the verb's JSON holds besides the error. `in_place`: what was wanted is there, only the old is not gone yet.
     """
 
     exit_code = FAILED
     outcome: Mapping[str, Any]
+    in_place = False
 
     def __init__(self, message: str, *, hint: str = "", detail: tuple[str, ...] = ()) -> None:
         super().__init__(message)

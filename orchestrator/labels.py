@@ -17,6 +17,8 @@ HASH = "orchestrator.config-hash"
 SPEC = "orchestrator.spec"
 RELEASE = "orchestrator.release"
 OWNER = "orchestrator.owner"
+#: On an image: the digest of all it is made of but what a running container can be given instead (its configuration).
+FIXED = "orchestrator.fixed"
 
 #: The label values of `orchestrator.role`.
 ROLE_SERVICE, ROLE_MIGRATE, ROLE_AGENT = "service", "migrate", "agent"

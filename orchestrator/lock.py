@@ -148,7 +148,7 @@ def held(project: str, image: str, engine: Engine, say: Callable[[str], None]) -
             count += 1
             try:
                 connection = connection or engine.twin()
-                connection.write_file(container, _FOLDER, _FILE, str(count).encode())
+                connection.write_files(container, _FOLDER, {_FILE: str(count).encode()})
             except OrchestratorError:
                 connection = None  # the engine is restarting; the deployment itself will tell
 

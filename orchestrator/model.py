@@ -71,7 +71,7 @@ class ServiceSpec:
     """One service. `target` is its build target in the Dockerfile; None when `image` is somebody else's.
 
     No networks means none at all, not the engine's default. `migrate` is the command that brings the database to the
-    image's schema, or empty.
+    image's schema, or empty; `migrate_check` tells by its exit code whether that has anything to do (0 no, 3 yes).
     """
 
     name: str
@@ -94,6 +94,19 @@ class ServiceSpec:
     log_max_size: str = "10m"
     log_max_file: int = 3
     migrate: tuple[str, ...] = ()
+    migrate_check: tuple[str, ...] = ()
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
+class Releases:
+    """How a release replaces another: `keep` images, commands run on this machine `before` and `after`."""
+
+    drain_timeout: float = 30.0
+    keep: int = 5
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[tuple[str, ...], ...] = ()
+    hook_timeout: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ class Stack:
     upstream: str
     upstream_port: int
     url: str
+    releases: Releases = Releases()
 
     def service(self, name: str) -> ServiceSpec:
         """The service of that name; KeyError if there is none."""

@@ -8,24 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from orchestrator import create_args, labels
+from orchestrator import create_args, history, labels
 from orchestrator.errors import OrchestratorError
-from orchestrator.model import Stack
-from orchestrator.release import AppPlan, live_container, plan_app
-from orchestrator.services import remove_steps, replace_in_place, sort_containers, stop_steps
+from orchestrator.model import ServiceSpec, Stack
+from orchestrator.proxy_plan import plan_proxy, proof
+from orchestrator.release import AppPlan, live_containers, plan_app
+from orchestrator.services import remove_steps, replace_in_place, revive, sort_containers, stop_steps
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import (
     CreateContainer,
     CreateNetwork,
     CreateVolume,
     Image,
+    MovePort,
     Part,
     Plan,
-    ReloadProxy,
+    RecordRelease,
     RemoveNetwork,
     RemoveVolume,
     Step,
-    WriteUpstream,
 )
 
 #: A one-off container that has not begun to run by this age belongs to nobody any more.
@@ -86,57 +87,93 @@ def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...
     )
 
 
-def _in_order(app: AppPlan, proxy: Part, backup: Part) -> tuple[Step, ...]:
+def _in_order(
+    app: AppPlan,
+    proxy: Part,
+    backup: Part,
+    prove_switch: tuple[Step, ...],
+    prove: tuple[Step, ...],
+    record: tuple[Step, ...],
+) -> tuple[Step, ...]:
+    proven = app.hooks_after + record
+    steps = app.hooks_before
     if app.serving:
         # Traffic moves first, through the proxy that serves; only then may anything interrupt.
-        steps = app.part.prepare + app.migration.start + app.migration.wait
-        steps += app.part.start + app.part.wait + app.switch
-        steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait + backup.wait
+        steps += app.part.prepare + app.migration.before + app.migration.start + app.migration.wait
+        steps += app.part.start + app.part.wait + app.switch + (prove_switch if app.switch else ())
+        steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait
+        steps += (prove if proxy.start else ()) + proven + backup.wait
     else:
         # Nothing serves, so everything starts side by side and is waited for at the end.
-        write = tuple(step for step in app.switch if isinstance(step, WriteUpstream))
-        reload = tuple(step for step in app.switch if isinstance(step, ReloadProxy))
-        steps = app.part.prepare + proxy.prepare + backup.prepare + app.migration.start + backup.start
-        if proxy.start:
+        steps += app.part.prepare + proxy.prepare + backup.prepare + app.migration.before
+        steps += app.migration.start + backup.start
+        if proxy.start and not app.proxy_runs:
             # It reads the file when it starts.
-            steps += write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
+            steps += app.write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
         else:
-            steps += app.migration.wait + app.part.start + app.part.wait + write + reload + proxy.wait
-        steps += backup.wait
-    return steps + app.part.finish + proxy.finish + backup.finish
+            steps += app.migration.wait + app.part.start + app.part.wait + app.switch + proxy.start + proxy.wait
+        steps += (prove if app.part.start or app.switch or proxy.start else ()) + proven + backup.wait
+    return steps + app.drain + app.part.finish + proxy.finish + backup.finish
 
 
-def reconcile(stack: Stack, observed: Observed, images: Mapping[str, Image], now: datetime | None = None) -> Plan:
-    """The steps from what is to what is wanted. `images` maps each service to its image on this engine."""
+def reconcile(
+    stack: Stack, observed: Observed, images: Mapping[str, Image], now: datetime | None = None, *, again: str = ""
+) -> Plan:
+    """The steps from what is to what is wanted. `images` maps each service to its image on this engine.
+
+    `again` is the release that a rollback goes back to, whose image and settings `images` and `stack` hold; then the
+    other services are left as they are.
+    """
     now = now or datetime.now(UTC)
     network_steps, fresh = _networks(stack, observed)
-    live = live_container(stack, observed)
-    prefer = live.name if live and live.healthy else ""
-    sorted_by_service = {
-        spec.name: sort_containers(stack, spec, images[spec.name], observed.of(spec.name), fresh, prefer)
-        for spec in stack.services
-    }
-    parts = {
-        spec.name: replace_in_place(stack, spec, images[spec.name], sorted_by_service[spec.name])
-        for spec in stack.services
-        if spec.name != stack.upstream
-    }
-    proxy_container = _proxy_container(observed, parts["proxy"])
-    app = plan_app(stack, observed, images["app"], sorted_by_service["app"], proxy_container, now=now)
+    live = live_containers(stack, observed)
+    prefer = frozenset(container.name for container in live if container.healthy)
+    app_spec, proxy_spec, backup_spec = (stack.service(name) for name in (stack.upstream, "proxy", "backup"))
+    found = sort_containers(stack, app_spec, images[app_spec.name], observed.of(app_spec.name), fresh, prefer)
+    if again:
+        proxy, backup = (_revived(stack, spec, observed) for spec in (proxy_spec, backup_spec))
+    else:
+        proxy = plan_proxy(stack, proxy_spec, images["proxy"], observed, fresh)
+        backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
+        backup = replace_in_place(stack, backup_spec, images["backup"], backup_found)
+    proxy_name = _proxy_container(observed, proxy)
+    agent = images["backup"].reference
+    app = plan_app(stack, observed, images[app_spec.name], found, proxy_name, now=now, agent=agent, again=again)
+    last_proxy = _last_proxy(proxy, proxy_name)
+    record: tuple[Step, ...] = ()
+    if app.fresh:
+        superfluous = history.superfluous([*observed.proxy.records, app.record.file])
+        record = (RecordRelease(last_proxy, "", record=app.record, superfluous=superfluous),)
     steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
-    steps += _in_order(app, parts["proxy"], parts["backup"]) + _orphans(stack, observed, now)
-    serving = live is not None and any(c.running for c in observed.of("proxy"))
-    return Plan(steps, release=app.release, previous=app.previous, serving=serving)
+    steps += _in_order(app, proxy, backup, proof(stack, proxy_name), proof(stack, last_proxy), record)
+    steps += _orphans(stack, observed, now) + app.prune
+    serving = bool(live) and any(c.running for c in observed.of("proxy"))
+    return Plan(
+        steps, release=app.release, previous=app.previous, serving=serving, record=app.record if app.fresh else None
+    )
+
+
+def _revived(stack: Stack, spec: ServiceSpec, observed: Observed) -> Part:
+    """A service that a rollback leaves as it is, but for one that does not run."""
+    containers = observed.of(spec.name)
+    running = [container for container in containers if container.running]
+    return revive(stack, spec, (running or containers)[-1]) if containers else Part()
 
 
 def _proxy_container(observed: Observed, part: Part) -> str:
     """The proxy to tell of a new upstream: the one that serves, else the one that this plan makes or starts."""
-    running = [container.name for container in observed.of("proxy") if container.running]
+    running = [container for container in observed.of("proxy") if container.running]
     if running:
-        return running[-1]
+        return running[-1].name
     created = [step.target for step in part.prepare if isinstance(step, CreateContainer)]
     existing = [container.name for container in observed.of("proxy")]
     return (created or existing)[-1]
+
+
+def _last_proxy(part: Part, serving: str) -> str:
+    """The proxy that has the port when the plan has been applied."""
+    made = [step.target for step in (*part.prepare, *part.start) if isinstance(step, CreateContainer | MovePort)]
+    return made[-1] if made else serving
 
 
 def plan_down(stack: Stack, observed: Observed, *, volumes: bool) -> Plan:

@@ -21,6 +21,15 @@ def taken(container: str, engine: Engine) -> OrchestratorError:
     )
 
 
+def published(container: str, engine: Engine) -> tuple[str, int] | None:
+    """Where this host reaches a container's first published port, if it has one."""
+    bindings = engine.inspect(container)["HostConfig"].get("PortBindings") or {}
+    for binding in (binding for values in bindings.values() for binding in values or []):
+        every = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+        return every.get(binding["HostIp"], binding["HostIp"]), int(binding["HostPort"])
+    return None
+
+
 def _holder(port: str, engine: Engine) -> str:
     for summary in engine.publishing(port):
         project = (summary.get("Labels") or {}).get(labels.PROJECT)

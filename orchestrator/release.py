@@ -2,129 +2,257 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from orchestrator import create_args, labels, proxy
-from orchestrator.drift import short
+from orchestrator import create_args, history, labels, proxy
+from orchestrator.diff import short
 from orchestrator.model import ServiceSpec, Stack
 from orchestrator.services import Sorted, create, next_number, remove_steps, revive, stop_steps, wait_timeout
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import (
     CreateContainer,
+    Drain,
     Image,
+    JoinNetwork,
     Part,
-    ReloadProxy,
     RemoveContainer,
+    RemoveImage,
+    RunHook,
+    SnapshotBeforeMigration,
     StartContainer,
     Step,
+    SwitchTraffic,
     WaitExit,
     WaitHealthy,
     WriteUpstream,
 )
 
 
-def release_id(now: datetime, image_id: str) -> str:
-    """`20261124T101502-3f9c2ab`: UTC, and the image's digest."""
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{short(image_id) or 'unbuilt'}"
+def release_id(now: datetime, image_id: str, taken: Iterable[str] = ()) -> str:
+    """`20261124T101502-3f9c2ab`: UTC, and the image's digest; a second later where that one is taken."""
+    known = set(taken)
+    while (name := f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{short(image_id) or 'unbuilt'}") in known:
+        now += timedelta(seconds=1)
+    return name
 
 
-def container_name(stack: Stack, release: str) -> str:
-    """Lower case, since it is also a DNS name."""
-    return f"{stack.project}-{stack.upstream}-{release.lower()}"
+def container_name(stack: Stack, release: str, number: int = 1) -> str:
+    """Of a release's replica. Lower case, since it is also a DNS name."""
+    return f"{stack.project}-{stack.upstream}-{release.lower()}" + (f"-{number}" if number > 1 else "")
+
+
+def live_containers(stack: Stack, observed: Observed) -> tuple[ObservedContainer, ...]:
+    """The running app containers that the proxy sends requests to; Compose's are found by the service's alias."""
+    hosts = proxy.upstream_hosts(observed.upstream)
+    running = [c for c in observed.of(stack.upstream) if c.running]
+    named = tuple(c for c in running if c.name in hosts)
+    # Else the file names the alias, or a container that another tool has removed: then Nginx falls back to the alias.
+    return named or tuple(running[-1:])
 
 
 def live_container(stack: Stack, observed: Observed) -> ObservedContainer | None:
-    """The app container that the proxy sends requests to, if it runs; Compose's is found by the service's alias."""
-    host = proxy.upstream_host(observed.upstream)
-    running = [c for c in observed.of(stack.upstream) if c.running]
-    named = [c for c in running if c.name == host]
-    if named:
-        return named[-1]
-    # The file names the alias, or a container that another tool has removed: then Nginx falls back to the alias.
-    return running[-1] if running else None
+    """The first of `live_containers`."""
+    return next(iter(live_containers(stack, observed)), None)
 
 
 @dataclass(frozen=True)
 class Migration:
-    """The run of the migration between its container's creation and the start of the app."""
+    """The run of the migration: `before` anything else of it, then between the candidates' creation and their start."""
 
+    before: tuple[Step, ...] = ()
     start: tuple[Step, ...] = ()
     wait: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
 class AppPlan:
-    """The app's share. `serving`: a release serves now, so traffic moves only to a candidate that is proven."""
+    """The app's share. `serving`: a release serves now, so traffic moves only to candidates that are proven. `fresh`:
+    this plan makes a release, which `record` notes when it has been proven."""
 
     part: Part
     migration: Migration
+    write: tuple[Step, ...]
     switch: tuple[Step, ...]
-    name: str
+    drain: tuple[Step, ...]
+    hooks_before: tuple[Step, ...]
+    hooks_after: tuple[Step, ...]
+    prune: tuple[Step, ...]
+    names: tuple[str, ...]
     release: str
     previous: str
     serving: bool
+    proxy_runs: bool
+    fresh: bool
+    record: history.Record = field(default_factory=lambda: history.Record("", "", ""))
 
 
-def _migrate(stack: Stack, spec: ServiceSpec, image: Image, release: str) -> tuple[CreateContainer, Migration]:
+def _migration(
+    stack: Stack, spec: ServiceSpec, image: Image, release: str, *, has_data: bool, agent: str
+) -> tuple[CreateContainer, Migration]:
     name = f"{container_name(stack, release)}-migrate"
-    body = create_args.oneoff_body(
-        stack, spec, image=image.reference, command=spec.migrate, role=labels.ROLE_MIGRATE, release=release
-    )
+
+    def job(command: tuple[str, ...]) -> dict[str, object]:
+        role = labels.ROLE_MIGRATE
+        return create_args.oneoff_body(stack, spec, image=image.reference, command=command, role=role, release=release)
+
     cause = "the database must have the schema of the new image"
-    return CreateContainer(name, cause, body=body), Migration(
+    before: tuple[Step, ...] = ()
+    if has_data:
+        snapshot = create_args.oneoff_body(
+            stack,
+            stack.service("backup"),
+            image=agent,
+            command=("snapshot", "--reason", "migration", "--release", release),
+            role=labels.ROLE_MIGRATE,
+        )
+        check = job(spec.migrate_check) if spec.migrate_check else None
+        told = "a snapshot is taken first if there is something to migrate" if check else "a snapshot is taken first"
+        before = (SnapshotBeforeMigration(f"{name}-check", told, check=check, snapshot=snapshot),)
+    return CreateContainer(name, cause, body=job(spec.migrate)), Migration(
+        before=before,
         start=(StartContainer(name, ""),),
         wait=(WaitExit(name, ""), RemoveContainer(name, "has done its work")),
     )
 
 
-def plan_app(
-    stack: Stack, observed: Observed, image: Image, found: Sorted, proxy_container: str, *, now: datetime
-) -> AppPlan:
-    """Steps that bring the wanted release of the app into service.
-
-    `proxy_container` is the running proxy, or the one that this plan makes; it is told of the new upstream.
-    """
-    spec = stack.service(stack.upstream)
-    live = live_container(stack, observed)
-    previous = live.release if live else ""
-    migration = Migration()
-    migrates = bool(spec.migrate) and (live is None or live.image_id != image.id)
-    if migrates and found.keep and found.keep.state == "created":
-        # Its run was killed before it was started, so perhaps before the database had its schema.
-        found = Sorted(None, (*found.others, found.keep), "the run that made it did not end")
-    if found.keep:
-        part = revive(spec, found.keep)
-        name, release = found.keep.name, found.keep.release
-        prepare, start, wait = part.prepare, part.start, part.wait
-    else:
-        release = release_id(now, image.id)
-        name = container_name(stack, release)
-        number = next_number(found.others)
-        prepare = (create(stack, spec, image, name=name, number=number, release=release, cause=found.cause),)
-        start = (StartContainer(name, ""),)
-        wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
-        if migrates:
-            job, migration = _migrate(stack, spec, image, release)
-            prepare = (job, *prepare)
-    left = "is replaced" if found.keep is None else "another one is right"
-    return AppPlan(
-        migration=migration,
-        part=Part(prepare, start, wait, stop_steps(spec, found.others, left) + remove_steps(found.others, left)),
-        switch=_switch(stack, observed, name, proxy_container, stops=any(c.running for c in found.others)),
-        name=name,
-        release=release,
-        previous="" if previous == release else previous,
-        serving=live is not None and live is not found.keep and any(c.running for c in observed.of("proxy")),
+def _hooks(
+    stack: Stack, commands: tuple[tuple[str, ...], ...], when: str, release: str, previous: str
+) -> tuple[Step, ...]:
+    told = {
+        "RELEASE": release,
+        "PREVIOUS_RELEASE": previous,
+        "PROJECT": stack.project,
+        "ENVIRONMENT": stack.environment,
+        "URL": stack.url,
+    }
+    timeout = stack.releases.hook_timeout
+    return tuple(
+        RunHook(" ".join(words), f"{when} the release", command=words, timeout=timeout, environment=told)
+        for words in commands
     )
 
 
-def _switch(stack: Stack, observed: Observed, name: str, proxy_container: str, *, stops: bool) -> tuple[Step, ...]:
-    wanted = proxy.upstream_file(name, stack.upstream_port)
-    if observed.upstream == wanted:
-        # A run that was killed between the file and the reload left Nginx with the one that is to be stopped.
-        return (ReloadProxy(proxy_container, "it may not have read its upstream file yet"),) if stops else ()
-    host = proxy.upstream_host(observed.upstream)
-    cause = f"traffic goes from {host} to {name}" if host else f"traffic goes to {name}"
-    write = WriteUpstream(proxy_container, cause, content=wanted, previous=observed.upstream)
-    return (write, ReloadProxy(proxy_container, ""))
+def plan_app(
+    stack: Stack,
+    observed: Observed,
+    image: Image,
+    found: Sorted,
+    proxy_container: str,
+    *,
+    now: datetime,
+    agent: str,
+    again: str = "",
+) -> AppPlan:
+    """Steps that bring the wanted release of the app into service.
+
+    `proxy_container` is the running proxy, or the one that this plan makes; it is told of the new upstream. `agent` is
+    the image that takes snapshots. `again` is the release that a rollback goes back to: it keeps its id, and the
+    schema stays.
+    """
+    spec = stack.service(stack.upstream)
+    live = live_containers(stack, observed)
+    proxy_runs = any(c.running for c in observed.of("proxy"))
+    migrates = bool(spec.migrate) and not again and (not live or live[0].image_id != image.id)
+    if migrates and any(c.state == "created" for c in found.keep):
+        # Its run was killed before it was started, so perhaps before the database had its schema.
+        found = Sorted((), (*found.others, *found.keep), "the run that made it did not end")
+    known = {c.release for c in observed.of(spec.name)} | {record.release for record in observed.records}
+    release = found.keep[0].release if found.keep else again or release_id(now, image.id, known)
+    parts = [revive(stack, spec, container) for container in found.keep]
+    names = [container.name for container in found.keep]
+    taken = {container.name for container in observed.containers}
+    number = next_number(observed.of(spec.name))
+    while len(names) < spec.replicas:
+        at = next(n for n in range(1, 1000) if container_name(stack, release, n) not in taken)
+        name = container_name(stack, release, at)
+        taken.add(name)
+        names.append(name)
+        made = create(stack, spec, image, name=name, number=number, release=release, cause=found.cause)
+        number += 1
+        wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
+        parts.append(Part(prepare=(made,), start=(StartContainer(name, ""),), wait=wait))
+    prepare = tuple(step for part in parts for step in part.prepare)
+    migration = Migration()
+    if migrates and not found.keep:
+        # A volume that is there may hold data, whether or not something serves now.
+        has_data = any(stack.volume(mount.volume).name in observed.volumes for mount in spec.mounts)
+        job, migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
+        prepare = (job, *prepare)
+    left = "another one is right" if found.keep else "is replaced"
+    serving = bool(live) and live[0].release != release and proxy_runs
+    last = next(reversed(history.good(observed.records)), "")
+    # One whose run was killed before it was proven is as good as new.
+    fresh = not found.keep or release != last
+    previous = _previous(observed, live, release)
+    upstream = proxy.upstream_file(sorted(names), stack.upstream_port)
+    stops = any(c.running for c in found.others)
+    restarts = any(isinstance(step, StartContainer | JoinNetwork) for part in parts for step in part.start)
+    hosts = proxy.upstream_hosts(observed.upstream)
+    cause = f"from {' and '.join(hosts)} to {' and '.join(names)}" if hosts else f"to {' and '.join(names)}"
+    drain_timeout = stack.releases.drain_timeout
+    write: tuple[Step, ...] = ()
+    switch: tuple[Step, ...] = ()
+    if observed.upstream != upstream:
+        write = (WriteUpstream(proxy_container, f"traffic goes {cause}", content=upstream, previous=observed.upstream),)
+        switch = (
+            SwitchTraffic(proxy_container, cause, content=upstream, previous=observed.upstream, drain=drain_timeout),
+        )
+    elif stops or restarts:
+        # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
+        why = "it may not have read its upstream file yet" if stops else "the address may be another one"
+        switch = (SwitchTraffic(proxy_container, why, content="", previous="", drain=drain_timeout),)
+    return AppPlan(
+        migration=migration,
+        part=Part(
+            prepare,
+            tuple(step for part in parts for step in part.start),
+            tuple(step for part in parts for step in part.wait),
+            stop_steps(spec, found.others, left) + remove_steps(found.others, left),
+        ),
+        write=write,
+        switch=switch,
+        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_runs and stops else (),
+        hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
+        hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
+        prune=_prune(stack, observed, image) if fresh else (),
+        names=tuple(names),
+        release=release,
+        previous=previous,
+        serving=serving,
+        proxy_runs=proxy_runs,
+        fresh=fresh,
+        record=history.Record(
+            release=release,
+            created=now.astimezone(UTC).isoformat(timespec="seconds"),
+            result=history.DEPLOYED,
+            image=image.reference,
+            image_id=image.id,
+            previous=previous,
+            action="rollback" if again else "deploy",
+            spec=create_args.fingerprint(spec),
+        ),
+    )
+
+
+def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: str) -> str:
+    """The release that `release` takes, or has taken, the place of; "" if there was none."""
+    if live and live[0].release != release:
+        return live[0].release
+    served = history.good(observed.records)
+    last = next(reversed(served), "")
+    return served[last].previous if last == release else last
+
+
+def _prune(stack: Stack, observed: Observed, image: Image) -> tuple[Step, ...]:
+    """Images of the app that no rollback needs, and of the other services that nothing runs; never the newest."""
+    used = {container.image_id for container in observed.containers}
+    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | {image.id}
+    latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
+    cause = f"not among the last {stack.releases.keep} releases"
+    return tuple(
+        RemoveImage(reference, cause)
+        for reference, image_id in sorted(observed.images.items())
+        if image_id not in kept | latest and not reference.endswith(":latest")
+    )

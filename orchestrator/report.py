@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 #: Elsewhere than on a terminal, a step that takes longer than this is announced when it begins, in seconds' time.
-SLOW = ("wait", "build", "pull", "stop", "undo: wait")
+SLOW = ("wait", "build", "pull", "stop", "drain", "check migration", "run hook", "undo: wait", "undo: drain")
 
 
 class Reporter:
@@ -23,6 +23,8 @@ class Reporter:
         self.stream = stream or sys.stderr
         self.verbose = verbose
         self.warnings: list[str] = []
+        #: What steps found out that the outcome tells: `snapshot`, `migrated`, `interrupted_seconds`.
+        self.facts: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.live = self.stream.isatty()
         self._status: Status | None = None

@@ -78,7 +78,15 @@ class Service(Struct, frozen=True, kw_only=True):
     user: Annotated[str, _means("numeric user and group, not root", r"^[1-9]\d*:\d+$")]
     port: Annotated[Annotated[int, Meta(ge=1, le=65535)] | None, _means("the port that it listens on")] = None
     command: Annotated[list[str], _means("instead of the image's own command")] = []
+    replicas: Annotated[int, Meta(ge=1, le=16), _means("containers of it at the same time; of the app alone")] = 1
     migrate: Annotated[list[str], _means("run once before a new image of it starts")] = []
+    migrate_check: Annotated[
+        list[str],
+        _means(
+            "says whether `migrate` has anything to do: exit 0 no, 3 yes; without it, each new image is taken to have. "
+            "A snapshot is taken before a migration"
+        ),
+    ] = []
     environment: Annotated[dict[str, str], _means("its environment; `${NAME:-default}` works")] = {}
     volumes: Annotated[
         dict[VolumeKey, VolumePath],
@@ -102,6 +110,29 @@ class Services(Struct, frozen=True, kw_only=True):
     app: Service
     proxy: Service
     backup: Service
+
+    def __post_init__(self) -> None:
+        if self.proxy.replicas > 1 or self.backup.replicas > 1:
+            raise ValueError("only `app` may have more than one of `replicas`")
+
+
+Hook = Annotated[list[str], Meta(min_length=1)]
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """How a release takes the place of the one before, and how many are kept."""
+
+    drain_timeout: Annotated[
+        Duration, _means("time that requests in flight have to finish before the old release is told to stop")
+    ] = Duration(30.0)
+    keep: Annotated[int, Meta(ge=2, le=1000), _means("releases whose images are kept, for `rollback`")] = 5
+    before: Annotated[
+        list[Hook], _means("commands, run here before a release; one that fails stops it, with nothing changed")
+    ] = []
+    after: Annotated[
+        list[Hook], _means("commands, run here when traffic has moved; one that fails brings the old release back")
+    ] = []
+    hook_timeout: Annotated[Duration, _means("a command that takes longer has failed")] = Duration(300.0)
 
 
 class Backup(Struct, frozen=True, kw_only=True):
@@ -132,6 +163,7 @@ class File(Struct, frozen=True, kw_only=True):
     project: Project
     host: dict[str, Any] = {}
     services: Services
+    release: Release = Release()
     backup: Backup
 
 

@@ -11,6 +11,7 @@ from orchestrator.state import ObservedContainer
 from orchestrator.steps import (
     CreateContainer,
     Image,
+    JoinNetwork,
     Part,
     RemoveContainer,
     StartContainer,
@@ -22,9 +23,9 @@ from orchestrator.steps import (
 
 @dataclass(frozen=True)
 class Sorted:
-    """A service's containers: the one to `keep` (None if none is right), the `others`, and why they are not kept."""
+    """A service's containers: those to `keep` (none if none is right), the `others`, and why they are not kept."""
 
-    keep: ObservedContainer | None
+    keep: tuple[ObservedContainer, ...]
     others: tuple[ObservedContainer, ...]
     cause: str
 
@@ -42,10 +43,11 @@ def sort_containers(
     spec: ServiceSpec,
     image: Image,
     containers: tuple[ObservedContainer, ...],
-    fresh_networks: frozenset[str],
-    prefer: str = "",
+    fresh_networks: frozenset[str] = frozenset(),
+    prefer: frozenset[str] = frozenset(),
 ) -> Sorted:
-    """Keeps the newest right container, the one named `prefer` before any other, a running one before a stopped one."""
+    """Keeps as many right containers as there are replicas, all of one release: that of those named in `prefer` before
+    any other, then the newest; running ones before stopped ones."""
     causes: dict[str, tuple[str, ...]] = {}
     for container in containers:
         found = reasons(stack, spec, image, container)
@@ -53,12 +55,12 @@ def sort_containers(
             found = ("its network has to be made anew",)
         causes[container.name] = found
     right = [container for container in containers if not causes[container.name]]
-    right.sort(key=lambda c: (c.name == prefer, c.running, c.created))
-    keep = right[-1] if right else None
-    others = tuple(container for container in containers if container is not keep)
+    right.sort(key=lambda c: (c.name in prefer, c.running, c.created), reverse=True)
+    keep = tuple(c for c in right if c.release == right[0].release)[: spec.replicas]
+    others = tuple(container for container in containers if container not in keep)
     live = next((c for c in reversed(containers) if c.running), containers[-1] if containers else None)
     cause = "; ".join(causes[live.name]) if live else "there is none"
-    return Sorted(keep, others, cause)
+    return Sorted(keep, others, cause or "another replica")
 
 
 def create(
@@ -71,26 +73,34 @@ def create(
     return CreateContainer(name, cause, body=body, more_networks=more, alias=spec.name)
 
 
-def revive(spec: ServiceSpec, container: ObservedContainer) -> Part:
+def revive(stack: Stack, spec: ServiceSpec, container: ObservedContainer) -> Part:
     """What a container that is right needs to serve again; nothing when it is healthy."""
     timeout = wait_timeout(spec)
+    left = [name for name in create_args.network_names(stack, spec) if name not in container.limits.networks]
+    join: tuple[Step, ...] = tuple(
+        JoinNetwork(container.name, "it is not on it", network=name, alias=spec.name) for name in left
+    )
     if not container.running:
         cause = f"it is {container.state}" + (f" with code {container.exit_code}" if container.exit_code else "")
+        if container.state == "paused":
+            # A start does not end a pause.
+            join += (StopContainer(container.name, "it is paused", grace=spec.stop_grace_period),)
         start: tuple[Step, ...] = (StartContainer(container.name, cause),)
-        return Part(start=start, wait=(WaitHealthy(container.name, "", timeout=timeout),))
+        return Part(start=join + start, wait=(WaitHealthy(container.name, "", timeout=timeout),))
     if container.health == "unhealthy":
         # The engine never restarts an unhealthy container (moby#28400).
         stop = StopContainer(container.name, "it is unhealthy", grace=spec.stop_grace_period)
         start = (stop, StartContainer(container.name, "it is unhealthy"))
-        return Part(start=start, wait=(WaitHealthy(container.name, "", timeout=timeout),))
+        return Part(start=join + start, wait=(WaitHealthy(container.name, "", timeout=timeout),))
     if container.health == "starting":
-        return Part(wait=(WaitHealthy(container.name, "it is still starting", timeout=timeout),))
-    return Part()
+        return Part(start=join, wait=(WaitHealthy(container.name, "it is still starting", timeout=timeout),))
+    return Part(start=join)
 
 
 def stop_steps(spec: ServiceSpec | None, containers: tuple[ObservedContainer, ...], cause: str) -> tuple[Step, ...]:
     grace = spec.stop_grace_period if spec else 10.0
-    return tuple(StopContainer(c.name, cause, grace=grace) for c in containers if c.state in ("running", "restarting"))
+    stopped = ("running", "restarting", "paused")
+    return tuple(StopContainer(c.name, cause, grace=grace) for c in containers if c.state in stopped)
 
 
 def remove_steps(containers: tuple[ObservedContainer, ...], cause: str) -> tuple[Step, ...]:
@@ -102,13 +112,13 @@ def next_number(containers: tuple[ObservedContainer, ...]) -> int:
 
 
 def replace_in_place(stack: Stack, spec: ServiceSpec, image: Image, found: Sorted) -> Part:
-    """For a service that can't run twice (a published port, a schedule): the old one stops, the new one starts.
+    """For a service that can't run twice (a schedule): the old one stops, the new one starts.
 
     The new container exists before the old one stops, and the old one is removed only after the new one is healthy,
     so that a failure at any step can be undone.
     """
     if found.keep:
-        part = revive(spec, found.keep)
+        part = revive(stack, spec, found.keep[0])
         left = "another one is right"
         return Part(
             prepare=part.prepare,

@@ -18,7 +18,7 @@ from msgspec.structs import asdict, replace
 
 from orchestrator.errors import UsageError
 from orchestrator.model import SECRET_NAME, masked
-from orchestrator.schema import Backup, File, Host, Service, Services, checked, keys
+from orchestrator.schema import Backup, File, Host, Release, Service, Services, checked, keys
 
 ENVIRONMENTS = ("production", "development")
 _VARIABLE = re.compile(
@@ -38,6 +38,7 @@ class Settings:
     host: Host
     services: Services
     backup: Backup
+    release: Release
     warnings: tuple[str, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)
 
@@ -268,7 +269,17 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
     known = set(keys(Host)) | used_variables(file.services).keys() | from_file.keys()
     engine_environment = from_file | dict(environ)
     unused = [f"{env_file.origin[name]}: {name} is not used by anything" for name in env_file.values.keys() - known]
-    return Settings(root, environment, host, services, file.backup, tuple(sorted(unused)), origin, engine_environment)
+    return Settings(
+        root,
+        environment,
+        host,
+        services,
+        file.backup,
+        file.release,
+        tuple(sorted(unused)),
+        origin,
+        engine_environment,
+    )
 
 
 def for_compose(root: Path, environment: str) -> Settings:
@@ -277,7 +288,7 @@ def for_compose(root: Path, environment: str) -> Settings:
     defaults = {name: str(key.default) for name, key in keys(Host).items() if not key.required}
     defaults |= {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
     host = Host(**{name: f"${{{name}:-{defaults[name]}}}" for name in keys(Host)})
-    return Settings(root, environment, host, file.services, file.backup)
+    return Settings(root, environment, host, file.services, file.backup, file.release)
 
 
 def used_variables(services: Services) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
+from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
 from orchestrator.schema import Health, Service
 from orchestrator.settings import Settings
 
@@ -47,6 +47,8 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
         "tmpfs": {"/tmp": TMPFS_OPTIONS},  # noqa: S108 - a path inside the container
         "healthcheck": _healthcheck(service.health, service.port),
         "migrate": tuple(service.migrate),
+        "migrate_check": tuple(service.migrate_check),
+        "replicas": service.replicas,
     }
     return ServiceSpec(**(fields | more))  # type: ignore[arg-type]
 
@@ -85,6 +87,13 @@ def build_stack(settings: Settings) -> Stack:
         upstream="app",
         upstream_port=app_port,
         url=f"http://{_shown(host.HTTP_BIND)}:{host.HTTP_PORT}/",
+        releases=Releases(
+            drain_timeout=settings.release.drain_timeout,
+            keep=settings.release.keep,
+            before=tuple(map(tuple, settings.release.before)),
+            after=tuple(map(tuple, settings.release.after)),
+            hook_timeout=settings.release.hook_timeout,
+        ),
     )
 
 

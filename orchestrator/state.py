@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator import labels
+from orchestrator import labels, proxy
+from orchestrator.history import Record
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ObservedContainer:
     spec: Mapping[str, Any] | None
     limits: Limits
     oom_killed: bool = False
+    #: Of its image; see labels.FIXED.
+    fixed: str = ""
 
     @property
     def running(self) -> bool:
@@ -64,13 +67,19 @@ class ObservedNetwork:
 
 @dataclass(frozen=True)
 class Observed:
-    """One project on one engine. `images` maps each reference asked for to its id; `upstream` is the proxy's file."""
+    """One project on one engine. `images` maps the tags of its repositories to ids; `records` is its history."""
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
     volumes: frozenset[str] = frozenset()
     images: Mapping[str, str] = field(default_factory=dict)
-    upstream: str = ""
+    proxy: proxy.Volume = field(default_factory=proxy.Volume)
+    records: tuple[Record, ...] = ()
+
+    @property
+    def upstream(self) -> str:
+        """The proxy's upstream file."""
+        return self.proxy.upstream
 
     def of(self, service: str) -> tuple[ObservedContainer, ...]:
         """The service's containers, without one-off ones, oldest first."""
@@ -120,6 +129,7 @@ def parse_container(document: Mapping[str, Any]) -> ObservedContainer:
             networks=frozenset((document.get("NetworkSettings") or {}).get("Networks") or {}) - {"none"},
         ),
         oom_killed=bool(state.get("OOMKilled")),
+        fixed=label.get(labels.FIXED, ""),
     )
 
 

@@ -29,8 +29,9 @@ def status(session: Session) -> dict[str, Any]:
     todo: tuple[Step, ...] = (*build.missing(stack, images), *reconcile(stack, observed, images))
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
         snapshot = pool.submit(last_snapshot, session.engine.twin(), observed)
+        disk = pool.submit(disk_use, session.engine.twin(), observed)
         use = _resources(session, observed)
     containers = [c for spec in stack.services for c in observed.of(spec.name)]
     present = {container.service for container in containers}
@@ -46,7 +47,26 @@ def status(session: Session) -> dict[str, Any]:
         "services": [_row(container) | use.get(container.name, {}) for container in containers] + absent,
         "drift": [told(step) for step in todo],
         "last_snapshot": snapshot.result(),
+        "disk": disk.result(),
+        "maintenance": observed.proxy.maintenance.strip(),
     }
+
+
+def disk_use(engine: Engine, observed: Observed) -> dict[str, int]:
+    """Bytes that the stack holds on disk: `images` (what they share counts once), `containers` (what they have written
+    outside of volumes), `volumes`, and each volume by its name."""
+    layers: dict[str, int] = {}
+    for image in {*observed.images.values(), *(container.image_id for container in observed.containers)}:
+        layers |= engine.layers(image)
+    usage = engine.disk_usage()
+    mine = {container.id for container in observed.containers}
+    written = sum(int(c.get("SizeRw") or 0) for c in usage.get("Containers") or [] if c["Id"] in mine)
+    volumes = {
+        volume["Name"]: max(0, int((volume.get("UsageData") or {}).get("Size", 0)))
+        for volume in usage.get("Volumes") or []
+        if volume["Name"] in observed.volumes
+    }
+    return {"images": sum(layers.values()), "containers": written, "volumes": sum(volumes.values())} | volumes
 
 
 def healthy(state: dict[str, Any]) -> bool:
@@ -146,13 +166,15 @@ def text(state: dict[str, Any]) -> str:
         for service in state["services"]
     ]
     columns = ["SERVICE", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "CPU", "CONTAINER"]
-    snapshot = state["last_snapshot"]
+    snapshot, disk = state["last_snapshot"], state["disk"]
     last = f"{snapshot['snapshot']}, {age(snapshot['age_seconds'])} ago" if snapshot else "none yet"
     lines = [
         f"project   {state['project']}",
         f"release   {state['release'] or 'none'}",
         f"url       {state['url']}",
         f"snapshot  {last}",
+        "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
+        *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
         "",
         table(columns, rows),
         "",

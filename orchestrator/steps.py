@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from orchestrator.history import Record
+
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its reference, and its id ("" while it is still to be built)."""
+    """An image by its reference, and its id ("" while it is still to be built). `fixed`: see labels.FIXED."""
 
     reference: str
     id: str
+    fixed: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Step:
 class BuildImage(Step):
     doing = "build image"
     build_target: str = ""
+    fixed: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -113,32 +117,135 @@ class RemoveContainer(Step):
 
 
 @dataclass(frozen=True)
-class WriteUpstream(Step):
-    """Puts `content` where the proxy container `target` reads its upstream from; `previous` is what stood there."""
+class RunHook(Step):
+    """Runs a command of the settings on this machine; `target` is the command as a person reads it."""
 
-    doing = "switch upstream"
+    doing = "run hook"
+    command: tuple[str, ...] = ()
+    timeout: float = 300.0
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class SnapshotBeforeMigration(Step):
+    """Runs `check` in a container named `target`; takes a snapshot, by `snapshot`, if that says there is something to
+    migrate. Without a `check` there always is."""
+
+    doing = "check migration"
+    check: Mapping[str, Any] | None = field(default=None, repr=False)
+    snapshot: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class WriteUpstream(Step):
+    """Puts `content` where the proxy container `target` will read its upstream from when it starts; `previous` is what
+    stood there."""
+
+    doing = "write upstream"
     content: str = field(default="", repr=False)
     previous: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
-class ReloadProxy(Step):
-    """Tests the proxy's configuration and reloads it; requests in flight are finished by the old workers."""
+class SwitchTraffic(Step):
+    """Puts `content` (if empty: the file that is there) into effect in the running proxy `target`: tested, reloaded.
+    Requests in flight are finished by Nginx's old workers, for `drain` seconds at most where this is undone."""
 
-    doing = "reload proxy"
+    doing = "switch traffic"
+    content: str = field(default="", repr=False)
+    previous: str = field(default="", repr=False)
+    drain: float = 30.0
+
+
+@dataclass(frozen=True)
+class CopyProxyConfig(Step):
+    """Copies the configuration in image `image` to the volume of the proxy `target`, where nothing reads it yet."""
+
+    doing = "copy configuration"
+    image: str = ""
+    image_id: str = ""
+
+
+@dataclass(frozen=True)
+class UseProxyConfig(Step):
+    """Makes the proxy `target`, a container of image `container_image`, run the configuration of `image_id`; tested,
+    reloaded. `previous` is the image whose configuration it ran."""
+
+    doing = "use configuration"
+    container_image: str = ""
+    image_id: str = ""
+    previous: str = ""
+
+
+@dataclass(frozen=True)
+class MovePort(Step):
+    """The proxy `source` leaves `networks`, and with the last of them the published port; `target` joins them. The only
+    step that interrupts: from the one to the other nobody listens. The last network is the one that a port is published
+    on, the first to be left: until the others are left, too, the engine publishes it there."""
+
+    doing = "hand the port to"
+    source: str = ""
+    networks: tuple[str, ...] = ()
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class JoinNetwork(Step):
+    """Connects the container to a network that it should be on."""
+
+    doing = "join network"
+    network: str = ""
+    alias: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.doing} {self.network}: {self.target} ({self.cause})"
+
+
+@dataclass(frozen=True)
+class AskProxy(Step):
+    """One request for the app's `path` through the proxy `target`, which must be answered with 200."""
+
+    doing = "ask through"
+    port: int = 8080
+    path: str = "/"
+
+
+@dataclass(frozen=True)
+class Drain(Step):
+    """Waits until the proxy `target` has no request in flight to where it sent them before the last reload, `timeout`
+    seconds at most."""
+
+    doing = "drain"
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class RecordRelease(Step):
+    """Notes on the volume of the proxy `target` that the release serves. `superfluous` records go."""
+
+    doing = "record release"
+    record: Record = field(default_factory=lambda: Record("", "", ""), repr=False)
+    superfluous: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RemoveImage(Step):
+    doing = "remove image"
 
 
 @dataclass(frozen=True)
 class Plan:
     """Steps in order. `release` is the live release when the plan has been applied, `previous` the one before.
 
-    `serving`: a release serves already, so a failure leaves it serving.
+    `serving`: a release serves already, so a failure leaves it serving. `record` is what the history gets of a release
+    that this plan makes.
     """
 
     steps: tuple[Step, ...]
     release: str = ""
     previous: str = ""
     serving: bool = False
+    record: Record | None = None
 
     def __bool__(self) -> bool:
         return bool(self.steps)

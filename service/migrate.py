@@ -1,6 +1,7 @@
-"""Bring the database's schema up to date: `python -m service.migrate`.
+"""Bring the database's schema up to date: `python -m service.migrate [--check]`.
 
 Prints one JSON object a line on stdout: each applied step, then the result. On failure: one line on stderr, exit 1.
+With --check nothing is changed: exit 0 when there is nothing to do, 3 when there is.
 """
 
 from __future__ import annotations
@@ -8,10 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from service import db, migrations
 from service.settings import SettingsError, read_settings
+
+#: The exit code of --check that says that there is something to do.
+PENDING = 3
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,40 @@ def migrate(database_url: str) -> Migrated:
         db.close()
 
 
-def main() -> int:
+def pending(database_url: str) -> tuple[str, ...]:
+    """The names of the steps that `migrate` would apply now. Raises db.StorageError or migrations.MigrationError."""
+    chosen = db.configure(database_url)
+    steps = migrations.known_steps()
+    if isinstance(chosen, db.SqliteFile) and not Path(chosen.database).exists():
+        return tuple(step.name for step in steps)
+    try:
+        db.ensure_open()
+        done = migrations.stored_version()
+    except db.DATABASE_ERRORS as error:
+        raise db.StorageError(f"the database can't be opened: {error}") from error
+    finally:
+        db.close()
+    return tuple(step.name for step in steps if step.version > done)
+
+
+def check() -> int:
+    """`--check`: the exit code."""
+    try:
+        names = pending(read_settings(os.environ).database)
+    except (SettingsError, db.StorageError, migrations.MigrationError) as error:
+        sys.stderr.write(f"migrate: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps({"event": "checked", "pending": names}) + "\n")
+    return PENDING if names else 0
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Returns the exit code."""
+    if list(arguments) == ["--check"]:
+        return check()
+    if arguments:
+        sys.stderr.write("usage: python -m service.migrate [--check]\n")
+        return 2
     try:
         result = migrate(read_settings(os.environ).database)
     except (SettingsError, db.StorageError, migrations.MigrationError) as error:
@@ -54,4 +92,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator import labels
-from orchestrator.apply import wait_exit, wait_healthy
+from orchestrator.perform import wait_exit, wait_healthy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
 
@@ -79,6 +79,7 @@ class Contract:
         self.engine.remove_volume(name)
         assert self.engine.logs(name) == []
         assert self.engine.read_file(name, "/x") == ""
+        assert self.engine.read_folder(name, "/x") == {}
         for call in (self.engine.inspect, self.engine.start_container):
             with pytest.raises(EngineError, match=r"(?i)no such container"):
                 call(name)
@@ -137,11 +138,13 @@ class Contract:
         try:
             with self.container("writer", self.body(HostConfig=mounted)) as name:
                 assert self.engine.read_file(name, "/files/a.conf") == ""
-                self.engine.write_file(name, "/files", "a.conf", "текст\n".encode())
+                self.engine.write_files(name, "/files", {"a.conf": "текст\n".encode(), "b/c.json": b"{}"})
                 with pytest.raises(EngineError, match="in use"):
                     self.engine.remove_volume(volume)
             with self.container("reader", self.body(HostConfig=mounted)) as name:
                 assert self.engine.read_file(name, "/files/a.conf") == "текст\n"
+                found = {"a.conf": "текст\n".encode(), "b/c.json": b"{}"}
+                assert self.engine.read_folder(name, "/files") == found
                 data = b"".join(self.engine.archive(name, "/files/a.conf"))
                 with tarfile.open(fileobj=io.BytesIO(data)) as archive:
                     assert archive.getnames() == ["a.conf"]
@@ -155,7 +158,7 @@ class Contract:
         with self.container("counter", self.body()) as name:
             assert self.engine.read_file(name, "/heartbeat") == ""
             for text in ("1", "2"):
-                self.engine.write_file(name, "/", "heartbeat", text.encode())
+                self.engine.write_files(name, "/", {"heartbeat": text.encode()})
                 assert self.engine.read_file(name, "/heartbeat") == text
 
     def commands_run_only_where_something_runs(self) -> None:

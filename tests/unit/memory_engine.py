@@ -19,14 +19,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
-from orchestrator import labels, proxy
+from orchestrator import history, labels, proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
 from orchestrator.state import Observed, parse_container, parse_network
+from orchestrator.steps import Image
 
 NEVER = "0001-01-01T00:00:00Z"
 #: What stands on the proxy's upstream volume before anything else does: the image's own file.
-DEFAULT_UPSTREAM = proxy.upstream_file("app", 8000)
+DEFAULT_UPSTREAM = proxy.upstream_file(["app"], 8000)
 
 
 class Killed(BaseException):
@@ -47,8 +48,8 @@ class Script:
 
 @dataclass
 class Container:
-    """One container. `loaded` is the upstream file that a running proxy has read; `reading`: it is about to. `workers`
-    counts the configurations it has had since its start."""
+    """One container. `loaded` is the upstream file that a running proxy has read; `reading`: it is about to. `config`
+    is the folder of the volume whose configuration it runs ("": its image's own)."""
 
     id: str
     name: str
@@ -63,7 +64,8 @@ class Container:
     files: dict[str, bytes] = field(default_factory=dict)
     loaded: str = ""
     reading: bool = False
-    workers: int = 0
+    config: str = ""
+    publishes: bool = False
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -77,7 +79,7 @@ class Container:
     @property
     def ports(self) -> set[str]:
         bindings = self.body.get("HostConfig", {}).get("PortBindings") or {}
-        return {binding["HostPort"] for values in bindings.values() for binding in values}
+        return set() if not self.publishes else {binding["HostPort"] for values in bindings.values() for binding in values}
 
 
 class MemoryEngine(Engine):
@@ -87,6 +89,7 @@ class MemoryEngine(Engine):
         self.host = host
         self.environ = {}
         self.images = dict(images or {})
+        self.fixed: dict[str, str] = {}
         self.containers: dict[str, Container] = {}
         self.networks: dict[str, Mapping[str, Any]] = {}
         self.volumes: dict[str, dict[str, bytes]] = {}
@@ -112,7 +115,10 @@ class MemoryEngine(Engine):
     def copy(self) -> MemoryEngine:
         """Another engine in the same state, with no call made yet and none that fails."""
         other = MemoryEngine(self.images)
-        other.containers = {key: replace(c, files=dict(c.files)) for key, c in self.containers.items()}
+        other.fixed = dict(self.fixed)
+        other.containers = {
+            key: replace(c, files=dict(c.files), networks=dict(c.networks)) for key, c in self.containers.items()
+        }
         other.networks = dict(self.networks)
         other.volumes = {name: dict(files) for name, files in self.volumes.items()}
         other.now, other._serial = self.now, self._serial
@@ -135,14 +141,20 @@ class MemoryEngine(Engine):
         return {"containers": containers, "networks": sorted(self.networks), "files": json.dumps(str(files))}
 
     def serving(self) -> str:
-        """The healthy app container that a running proxy sends requests to now; "" if a request would fail."""
+        """The healthy app container that a running proxy with the port sends requests to now, the first in the order of
+        its file; "" if a request would fail."""
         for container in self.containers.values():
-            if container.service == "proxy" and container.state == "running":
-                host = proxy.upstream_host(container.loaded)
-                for app in self.containers.values():
-                    known = app.name == host or host in app.networks.get(next(iter(app.networks), ""), ())
-                    if known and app.state == "running" and app.health in ("healthy", "none"):
-                        return app.name
+            if container.service == "proxy" and container.state == "running" and container.ports:
+                return self._answering(container)
+        return ""
+
+    def _answering(self, container: Container) -> str:
+        for host in proxy.upstream_hosts(container.loaded):
+            for app in self.containers.values():
+                known = app.name == host or host in app.networks.get(next(iter(app.networks), ""), ())
+                near = not app.networks or app.networks.keys() & container.networks.keys()
+                if known and near and app.state == "running" and app.health in ("healthy", "none"):
+                    return app.name
         return ""
 
     @contextmanager
@@ -184,27 +196,40 @@ class MemoryEngine(Engine):
 
     # What is there
 
-    def observe(self, project: str, images: Iterable[str] = ()) -> Observed:
+    def observe(self, project: str) -> Observed:
         with self._call("observe"):
             mine = [c for c in self.containers.values() if c.labels.get(labels.PROJECT) == project]
-            upstream = ""
+            files: dict[str, bytes] = {}
             for container in sorted(mine, key=lambda c: c.state == "running"):
                 if container.service == "proxy" and container.labels.get(labels.ONEOFF) != "True":
-                    files, name = self._mounted(container, proxy.PATH)
-                    upstream = files.get(name, b"").decode()
+                    files, _ = self._mounted(container, proxy.PATH)
+            volume = proxy.parse_volume(files, history.FOLDER)
             return Observed(
                 containers=tuple(parse_container(self._document(c)) for c in mine),
                 networks=tuple(
                     parse_network(d) for d in self.networks.values() if d["Labels"].get(labels.PROJECT) == project
                 ),
                 volumes=frozenset(name for name in self.volumes if f"{project}_" in name),
-                images={reference: self.images[reference] for reference in images if reference in self.images},
-                upstream=upstream,
+                images={tag: image for tag, image in self.images.items() if tag.startswith(f"{project}-")},
+                proxy=volume,
+                records=history.parse(volume.records),
             )
 
-    def image_id(self, reference: str) -> str:
-        with self._call(f"image_id {reference}"):
-            return self.images.get(reference, reference if reference in self.images.values() else "")
+    def image(self, reference: str) -> Image:
+        with self._call(f"image {reference}"):
+            image_id = self.images.get(reference, reference if reference in self.images.values() else "")
+            return Image(reference, image_id, self.fixed.get(image_id, ""))
+
+    def layers(self, image: str) -> dict[str, int]:
+        with self._call(f"layers {image}"):
+            return {"base": 1000, image: 100}
+
+    def disk_usage(self) -> dict[str, Any]:
+        with self._call("disk_usage"):
+            return {
+                "Containers": [{"Id": c.id, "SizeRw": 10} for c in self.containers.values()],
+                "Volumes": [{"Name": name, "UsageData": {"Size": 5}} for name in self.volumes],
+            }
 
     def inspect(self, container: str) -> dict[str, Any]:
         with self._call(f"inspect {container}"):
@@ -307,16 +332,17 @@ class MemoryEngine(Engine):
             container = self.named(name)
             if container.state == "running":
                 return
-            for other in self.containers.values():
-                if other.state == "running" and other.ports & container.ports:
-                    raise EngineError(f"could not start container {name}: Bind failed: port is already allocated")
             for network in container.networks.keys() - self.networks.keys():
                 raise EngineError(f"could not start container {name}: network {network} not found")
+            container.publishes = self._outside(container)
+            for other in self.containers.values():
+                if other is not container and other.state == "running" and other.ports & container.ports:
+                    raise EngineError(f"could not start container {name}: Bind failed: port is already allocated")
             container.state, container.exit_code, container.started = "running", 0, self._time()
             test = (container.body.get("Healthcheck") or {}).get("Test") or ["NONE"]
             container.health = "none" if test[0] == "NONE" else "starting"
             if container.service == "proxy":
-                container.reading, container.loaded, container.workers = True, "", 1
+                container.reading, container.loaded = True, ""
 
     def _settle(self) -> None:
         """Proxies that have been started read their file: a moment later, as the image's entrypoint is patient with an
@@ -329,9 +355,9 @@ class MemoryEngine(Engine):
                 container.loaded, container.reading = files[at].decode(), False
 
     def _resolves(self, upstream: str) -> bool:
-        host = proxy.upstream_host(upstream)
         running = [c for c in self.containers.values() if c.state == "running" and c.networks]
-        return any(c.name == host or any(host in names for names in c.networks.values()) for c in running)
+        known = {c.name for c in running} | {alias for c in running for names in c.networks.values() for alias in names}
+        return known.issuperset(proxy.upstream_hosts(upstream))
 
     def stop_container(self, name: str, grace: float) -> None:
         with self._call(f"stop_container {name}"):
@@ -345,17 +371,47 @@ class MemoryEngine(Engine):
         with self._call(f"remove_container {name}"):
             self.containers = {i: c for i, c in self.containers.items() if name not in (c.name, c.id)}
 
-    def write_file(self, container: str, folder: str, name: str, content: bytes) -> None:
-        with self._call(f"write_file {container} {folder}/{name}"):
-            files, at = self._mounted(self.named(container), f"{folder.rstrip('/')}/{name}")
-            files[at] = content
+    def _outside(self, container: Container) -> bool:
+        """Whether the container's ports are published when it starts: not on internal networks alone."""
+        return not container.networks or any(not self.networks[n]["Internal"] for n in container.networks)
 
-    def read_file(self, container: str, path: str) -> str:
-        with self._call(f"read_file {container} {path}"):
+    def connect_network(self, name: str, network: str, alias: str) -> None:
+        with self._call(f"connect_network {name} {network}"):
+            container = self.named(name)
+            if network not in self.networks:
+                raise EngineError(f"could not connect {name} to {network}: network {network} not found")
+            before = dict(container.networks)
+            container.networks.setdefault(network, (alias,))
+            container.publishes = container.publishes or self._outside(container)
+            for other in self.containers.values():
+                if other is not container and other.state == "running" and other.ports & container.ports:
+                    container.networks, container.publishes = before, False
+                    raise EngineError(f"could not connect {name} to {network}: port is already allocated")
+
+    def disconnect_network(self, name: str, network: str) -> None:
+        with self._call(f"disconnect_network {name} {network}"):
+            container = self.named(name)
+            container.networks.pop(network, None)
+            # As the real one: the port stays with a container that has left its network, while it is on another.
+            container.publishes = container.publishes and bool(container.networks)
+
+    def write_files(self, container: str, folder: str, files: Mapping[str, bytes]) -> None:
+        with self._call(f"write_files {container} {folder} {' '.join(files)}"):
+            for name, content in files.items():
+                where, at = self._mounted(self.named(container), f"{folder.rstrip('/')}/{name}")
+                where[at] = content
+
+    def read_folder(self, container: str, path: str) -> dict[str, bytes]:
+        with self._call(f"read_folder {container} {path}"):
             if all(container not in (c.name, c.id) for c in self.containers.values()):
-                return ""
-            files, at = self._mounted(self.named(container), path)
-            return files.get(at, b"").decode()
+                return {}
+            found = self.named(container)
+            files, at = self._mounted(found, path)
+            if at in files:
+                return {"": files[at]}
+            inside, _ = self._mounted(found, f"{path}/x")
+            below = f"{path}/" if inside is found.files else ""
+            return {name.removeprefix(below): text for name, text in inside.items() if name.startswith(below)}
 
     def archive(self, container: str, path: str) -> Iterator[bytes]:
         with self._call(f"archive {container} {path}"):
@@ -377,16 +433,25 @@ class MemoryEngine(Engine):
                 raise EngineError(f"could not run {words[0]} in {container}: container is not running")
             if words in self.commands:
                 return self.commands[words]
-            if words in (proxy.TEST, proxy.RELOAD):
-                files, at = self._mounted(running, proxy.PATH)
-                text = files.get(at, b"").decode()
+            if words[:2] in self.commands:
+                return self.commands[words[:2]]
+            files, at = self._mounted(running, proxy.PATH)
+            if words[:2] == proxy.switch("")[:2]:
+                text = words[2] or files.get(at, b"").decode()
                 if not self._resolves(text):
-                    return 1, f"nginx: [emerg] host not found in upstream {proxy.upstream_host(text)}\n"
-                if words == proxy.RELOAD:
-                    running.loaded = text
-                    running.workers += 1
-            if words == proxy.WORKERS:
-                return 0, f"/proc/{running.workers}/cmdline\n"
+                    return 1, f"nginx: [emerg] host not found in upstream {' '.join(proxy.upstream_hosts(text))}\n"
+                files[at], running.loaded = text.encode(), text
+            elif words[:2] == proxy.use_config("", "", "")[:2]:
+                running.config = words[2]
+                files.pop(proxy.CONFIG_MARK, None)
+                if words[2]:
+                    files[proxy.CONFIG_MARK] = f"own {' '.join(words[2:])}".encode()
+                running.loaded = files.get(at, b"").decode()
+            elif words[0].endswith("probe") and not self._answering(running):
+                return 1, "502 Bad Gateway\n"
+            elif words[0] == "rm":
+                for path in words[2:]:
+                    files.pop(path.removeprefix(f"{proxy.FOLDER}/"), None)
             return 0, ""
 
     def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
@@ -450,11 +515,22 @@ class MemoryEngine(Engine):
 
     # Images
 
-    def build(self, context: bytes, *, tag: str, target: str, args: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def build(
+        self, context: bytes, *, tag: str, target: str, args: Mapping[str, str], marks: Mapping[str, str] = {}
+    ) -> Iterator[dict[str, Any]]:
         with self._call(f"build {tag}"):
             self.builds.append({"context": context, "tag": tag, "target": target, "args": dict(args)})
             yield from self.build_messages
             self.images[tag] = f"sha256:{self._id()}"
+            self.fixed[self.images[tag]] = marks.get(labels.FIXED, "")
+
+    def remove_image(self, reference: str) -> None:
+        with self._call(f"remove_image {reference}"):
+            image = self.images.pop(reference, "")
+            used = [c.name for c in self.containers.values() if c.image_id == image]
+            if used and image not in self.images.values():
+                self.images[reference] = image
+                raise EngineError(f"could not remove image {reference}: container {used[0]} is using it")
 
     def tag(self, image: str, repository: str, tag: str) -> None:
         with self._call(f"tag {repository}:{tag}"):

@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import proxy
-from orchestrator.apply import apply, inverse, perform, wait_healthy
+from orchestrator.apply import apply, inverse
+from orchestrator.perform import perform, wait_healthy
 from orchestrator.errors import EngineError, Interrupted, NoEngine, OrchestratorError, RolledBack
 from orchestrator.model import Stack
 from orchestrator.plan import plan_down

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from orchestrator import backups, labels
-from orchestrator.backups import _messages, _Stream
+from orchestrator.agent_run import _messages
+from orchestrator.backups import _Stream
 from orchestrator.deploy import Session
 from orchestrator.errors import NoEngine, OrchestratorError, UsageError
 from orchestrator.model import Volume

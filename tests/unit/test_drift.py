@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator import create_args
-from orchestrator.drift import differences, flatten, human, reasons, short
+from orchestrator.diff import differences, flatten, human, short
+from orchestrator.drift import reasons
 from orchestrator.model import Mount, ServiceSpec
 from orchestrator.state import ObservedContainer
 from tests.unit.stacks import APP, IMAGES, LIVE, NEW_APP, STACK, deployed, with_service

@@ -94,7 +94,7 @@ def test_dead_owner_of_this_host_is_known_at_once(engine: MemoryEngine, change: 
     said: list[str] = []
     take(engine, said.append)
     assert [line for line in said if "has died; taking over" in line]
-    assert not [call for call in engine.calls if call.startswith("read_file")], "no waiting for a counter"
+    assert not [call for call in engine.calls if call.startswith("read_folder")], "no waiting for a counter"
     assert not engine.containers
 
 
@@ -140,7 +140,7 @@ def test_the_holder_raises_the_counter(engine: MemoryEngine) -> None:
 
 def test_counter_goes_on_after_the_engine_was_away(engine: MemoryEngine) -> None:
     away = [NoEngine("restarting"), NoEngine("restarting")]
-    engine.fails = lambda _, call, after: away.pop() if away and call.startswith("write_file") and not after else None
+    engine.fails = lambda _, call, after: away.pop() if away and call.startswith("write_files") and not after else None
     with lock.held("shop", "i", engine, silent):
         until = time.monotonic() + 5
         while not engine.named(NAME).files and time.monotonic() < until:

@@ -177,7 +177,7 @@ def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None
 
 def test_candidate_of_a_killed_run_goes_on_to_the_switch() -> None:
     target = deployed()
-    killed_at(target, "write_file", EDITED, now=later())
+    killed_at(target, "write_files", EDITED, now=later())
     assert str(planned(target, EDITED, now=later(5))) == lines(f"""
         switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
         reload proxy shop-proxy-1
@@ -208,7 +208,7 @@ def test_run_killed_between_file_and_reload_still_reloads() -> None:
 
 def test_candidate_whose_settings_were_taken_back_goes() -> None:
     target = deployed()
-    killed_at(target, "write_file", EDITED, now=later())
+    killed_at(target, "write_files", EDITED, now=later())
     plan = planned(target, now=later(5))
     assert str(plan) == lines(f"""
         reload proxy shop-proxy-1 (it may not have read its upstream file yet)
@@ -506,7 +506,7 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
 
 def test_the_plan_does_not_depend_on_the_order_of_the_engines_lists() -> None:
     target = deployed()
-    killed_at(target, "write_file", EDITED, now=later())
+    killed_at(target, "write_files", EDITED, now=later())
     seen = target.observe("shop")
     turned = replace(seen, containers=tuple(reversed(seen.containers)), networks=tuple(reversed(seen.networks)))
     assert str(reconcile(EDITED, seen, IMAGES, NOW)) == str(reconcile(EDITED, turned, IMAGES, NOW))

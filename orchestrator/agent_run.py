@@ -1,0 +1,68 @@
+"""Runs the snapshot agent in a container of its own, on the project's volumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.engine import Engine
+from orchestrator.errors import OrchestratorError
+from orchestrator.report import Reporter, size
+
+#: Where the agent keeps snapshots, and its archives' ending.
+FOLDER, ENDING = "/backups", ".tar.zst"
+
+
+class AgentFailedError(OrchestratorError):
+    """The agent's own word about why it failed; `code` as in orchestrator/agent/errors.py."""
+
+    def __init__(self, message: str, *, hint: str, code: str) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+@contextmanager
+def container(name: str, body: Mapping[str, Any], engine: Engine) -> Iterator[str]:
+    """A one-off container, created; removed at the end, whatever happens."""
+    engine.create_container(name, body)
+    try:
+        yield name
+    finally:
+        # SIGTERM first: an interrupted agent takes its unfinished parts away.
+        engine.stop_container(name, 10)
+        engine.remove_container(name)
+
+
+def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
+    """Runs the agent in its container to its end; its last word, or its error as ours."""
+    engine.start_container(name)
+    last: dict[str, Any] = {}
+    for message in _messages(engine.output(name)):
+        if message.get("event") == "progress":
+            total = int(message.get("total") or 0)
+            done = f"{size(message.get('bytes', 0))} of {size(total)}" if total else size(message.get("bytes", 0))
+            report.doing(f"snapshot: {message.get('phase', '')} {done}")
+        else:
+            last = message
+    code = engine.wait(name, 30)
+    if last.get("event") == "error":
+        raise AgentFailedError(str(last["message"]), hint=str(last.get("hint", "")), code=str(last.get("code", "")))
+    if code != 0 or last.get("event") != "done":
+        raise OrchestratorError(f"the backup agent ended with code {code}.", detail=tuple(engine.logs(name)[-10:]))
+    return last
+
+
+def _messages(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of an agent's output, one a line; anything else is no word of the agent's."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(message, dict):
+                yield message
