@@ -1,4 +1,4 @@
-"""`python -m tests.bench stack [--write]`: measures, prints the tables, and puts them into the README with --write."""
+"""`python -m tests.bench stack|release [--write]`: measures, prints the tables; --write puts them into the README."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Measures, beside the peers, in one run."
     )
-    parser.add_argument("name", choices=("stack",), help="what to measure")
-    parser.add_argument("--rounds", type=int, default=7, help="runs of each (7)")
+    parser.add_argument("name", choices=("stack", "release"), help="what to measure")
+    parser.add_argument("--rounds", type=int, default=7, help="stack: runs of each (7)")
+    parser.add_argument("--releases", type=int, default=10, help="release: how many of each contender (10)")
+    parser.add_argument("--rollbacks", type=int, default=0, help="release: how many `rollback`s (0)")
     parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
     options = parser.parse_args(argv)
-    from tests.bench import stack
+    from tests.bench import release, stack
 
-    tables = stack.measured(options.rounds)
+    if options.name == "stack":
+        tables = stack.measured(options.rounds)
+    else:
+        tables = release.measured(options.releases, rollbacks=options.rollbacks)
     print(tables)
     if options.write:
         README.write_text(written(README.read_text(), options.name, tables))
