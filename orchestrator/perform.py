@@ -20,6 +20,7 @@ from orchestrator.steps import (
     CreateVolume,
     Drain,
     JoinNetwork,
+    Migrate,
     MovePort,
     RecordRelease,
     RemoveContainer,
@@ -27,7 +28,6 @@ from orchestrator.steps import (
     RemoveNetwork,
     RemoveVolume,
     RunHook,
-    SnapshotBeforeMigration,
     StartContainer,
     Step,
     StopContainer,
@@ -73,8 +73,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
             wait_exit(step.target, step.timeout, engine)
         case RunHook():
             hooks.run(step, report)
-        case SnapshotBeforeMigration():
-            migration.snapshot_before(step, engine, report)
+        case Migrate():
+            migration.migrate(step, engine, report)
         case WriteUpstream():
             engine.write_files(step.target, proxy.FOLDER, {proxy.FILE: step.content.encode()})
         case SwitchTraffic():

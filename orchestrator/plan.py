@@ -99,13 +99,13 @@ def _in_order(
     steps = app.hooks_before
     if app.serving:
         # Traffic moves first, through the proxy that serves; only then may anything interrupt.
-        steps += app.part.prepare + app.migration.before + app.migration.start + app.migration.wait
+        steps += app.part.prepare + app.migration.start + app.migration.wait
         steps += app.part.start + app.part.wait + app.switch + (prove_switch if app.switch else ())
         steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait
         steps += (prove if proxy.start else ()) + proven + backup.wait
     else:
         # Nothing serves, so everything starts side by side and is waited for at the end.
-        steps += app.part.prepare + proxy.prepare + backup.prepare + app.migration.before
+        steps += app.part.prepare + proxy.prepare + backup.prepare
         steps += app.migration.start + backup.start
         if proxy.start and not app.proxy_runs:
             # It reads the file when it starts.

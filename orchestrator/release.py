@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from orchestrator import create_args, history, labels, proxy
 from orchestrator.diff import short
@@ -16,11 +17,11 @@ from orchestrator.steps import (
     Drain,
     Image,
     JoinNetwork,
+    Migrate,
     Part,
     RemoveContainer,
     RemoveImage,
     RunHook,
-    SnapshotBeforeMigration,
     StartContainer,
     Step,
     SwitchTraffic,
@@ -59,9 +60,9 @@ def live_container(stack: Stack, observed: Observed) -> ObservedContainer | None
 
 @dataclass(frozen=True)
 class Migration:
-    """The run of the migration: `before` anything else of it, then between the candidates' creation and their start."""
+    """The run of the migration, ended before the candidates start."""
 
-    before: tuple[Step, ...] = ()
+    prepare: tuple[Step, ...] = ()
     start: tuple[Step, ...] = ()
     wait: tuple[Step, ...] = ()
 
@@ -88,33 +89,27 @@ class AppPlan:
     record: history.Record = field(default_factory=lambda: history.Record("", "", ""))
 
 
-def _migration(
-    stack: Stack, spec: ServiceSpec, image: Image, release: str, *, has_data: bool, agent: str
-) -> tuple[CreateContainer, Migration]:
+def _migration(stack: Stack, spec: ServiceSpec, image: Image, release: str, *, has_data: bool, agent: str) -> Migration:
     name = f"{container_name(stack, release)}-migrate"
 
-    def job(command: tuple[str, ...]) -> dict[str, object]:
+    def job(command: tuple[str, ...]) -> dict[str, Any]:
         role = labels.ROLE_MIGRATE
         return create_args.oneoff_body(stack, spec, image=image.reference, command=command, role=role, release=release)
 
     cause = "the database must have the schema of the new image"
-    before: tuple[Step, ...] = ()
-    if has_data:
-        snapshot = create_args.oneoff_body(
-            stack,
-            stack.service("backup"),
-            image=agent,
-            command=("snapshot", "--reason", "migration", "--release", release),
-            role=labels.ROLE_MIGRATE,
-        )
-        check = job(spec.migrate_check) if spec.migrate_check else None
-        told = "a snapshot is taken first if there is something to migrate" if check else "a snapshot is taken first"
-        before = (SnapshotBeforeMigration(f"{name}-check", told, check=check, snapshot=snapshot),)
-    return CreateContainer(name, cause, body=job(spec.migrate)), Migration(
-        before=before,
-        start=(StartContainer(name, ""),),
-        wait=(WaitExit(name, ""), RemoveContainer(name, "has done its work")),
+    if not has_data:
+        # Nothing can be lost, and all else may start at the same time.
+        wait = (WaitExit(name, ""), RemoveContainer(name, "has done its work"))
+        return Migration((CreateContainer(name, cause, body=job(spec.migrate)),), (StartContainer(name, ""),), wait)
+    snapshot = create_args.oneoff_body(
+        stack,
+        stack.service("backup"),
+        image=agent,
+        command=("snapshot", "--reason", "before-migration", "--release", release),
+        role=labels.ROLE_MIGRATE,
     )
+    check = job(spec.migrate_check) if spec.migrate_check else None
+    return Migration(wait=(Migrate(name, cause, check=check, snapshot=snapshot, job=job(spec.migrate)),))
 
 
 def _hooks(
@@ -178,8 +173,8 @@ def plan_app(
     if migrates and not found.keep:
         # A volume that is there may hold data, whether or not something serves now.
         has_data = any(stack.volume(mount.volume).name in observed.volumes for mount in spec.mounts)
-        job, migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
-        prepare = (job, *prepare)
+        migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
+        prepare = (*migration.prepare, *prepare)
     left = "another one is right" if found.keep else "is replaced"
     serving = bool(live) and live[0].release != release and proxy_runs
     last = next(reversed(history.good(observed.records)), "")

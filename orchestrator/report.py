@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 #: Elsewhere than on a terminal, a step that takes longer than this is announced when it begins, in seconds' time.
-SLOW = ("wait", "build", "pull", "stop", "drain", "check migration", "run hook", "undo: wait", "undo: drain")
+SLOW = ("wait", "build", "pull", "stop", "drain", "migrate", "run hook", "undo: wait", "undo: drain")
 
 
 class Reporter:

@@ -127,13 +127,16 @@ class RunHook(Step):
 
 
 @dataclass(frozen=True)
-class SnapshotBeforeMigration(Step):
-    """Runs `check` in a container named `target`; takes a snapshot, by `snapshot`, if that says there is something to
-    migrate. Without a `check` there always is."""
+class Migrate(Step):
+    """Brings a database that may hold data to the schema of the new image, once: asks whether there is something to
+    do, and only then takes a snapshot and runs the migration, each in a container of its own (the bodies `check`,
+    `snapshot` and `job`) whose name begins with `target`. Without a `check` there always is something to do."""
 
-    doing = "check migration"
+    doing = "migrate"
     check: Mapping[str, Any] | None = field(default=None, repr=False)
     snapshot: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    job: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    timeout: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from orchestrator import labels
-from orchestrator.perform import wait_exit, wait_healthy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
+from orchestrator.perform import wait_exit, wait_healthy
 
 #: The commands of the contract's containers; the engine in memory has a script for each.
 SLEEP = ("sleep", "60")

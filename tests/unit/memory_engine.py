@@ -79,7 +79,9 @@ class Container:
     @property
     def ports(self) -> set[str]:
         bindings = self.body.get("HostConfig", {}).get("PortBindings") or {}
-        return set() if not self.publishes else {binding["HostPort"] for values in bindings.values() for binding in values}
+        return (
+            set() if not self.publishes else {binding["HostPort"] for values in bindings.values() for binding in values}
+        )
 
 
 class MemoryEngine(Engine):
