@@ -189,7 +189,8 @@ def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 
             return (replace(step, cause="", content=step.previous, previous=""),)
         case SwitchTraffic() if step.previous:
             ready = tuple(WaitHealthy(host, "") for host in proxy.upstream_hosts(step.previous) if host in stopped)
-            back = replace(step, cause="", content=step.previous, previous="")
+            # Not asked for: what served before is not this plan's to prove.
+            back = replace(step, cause="", content=step.previous, previous="", path="")
             return (*ready, back, Drain(step.target, "", timeout=step.drain))
         case MovePort():
             return (replace(step, cause="", target=step.source, source=step.target),)

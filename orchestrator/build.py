@@ -25,12 +25,16 @@ _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
 
 def recipes(stack: Stack, root: Path, engine: Engine) -> dict[str, context.Recipe]:
     """How the image of each service with a build target is made, by service."""
-    targets = {service.name: service.target for service in stack.services if service.target}
+    targets = {service.name: service for service in stack.services if service.target}
     allowed = context_files(root)
     base_ids = {
-        image: engine.image_id(image) for image in context.base_images(root, targets.values(), stack.build.args)
+        image: engine.image_id(image)
+        for image in context.base_images(root, (str(spec.target) for spec in targets.values()), stack.build.args)
     }
-    return {name: context.recipe(root, target, stack.build.args, allowed, base_ids) for name, target in targets.items()}
+    return {
+        name: context.recipe(root, str(spec.target), stack.build.args, allowed, base_ids, spec.migrate_files)
+        for name, spec in targets.items()
+    }
 
 
 def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) -> dict[str, Image]:
@@ -40,7 +44,7 @@ def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) 
         reference = f"{service.image}:{made[service.name].digest}" if service.name in made else service.image
         found[service.name] = image = engine.image(reference)
         if service.name in made and not image.id:
-            found[service.name] = Image(reference, "", made[service.name].fixed)
+            found[service.name] = Image(reference, "", made[service.name].fixed, made[service.name].schema)
     return found
 
 
@@ -51,11 +55,16 @@ def missing(stack: Stack, images: Mapping[str, Image]) -> tuple[BuildImage, ...]
             images[service.name].reference,
             "no image of its current files",
             service.target,
-            images[service.name].fixed,
+            marks(images[service.name]),
         )
         for service in stack.services
         if service.target and not images[service.name].id
     )
+
+
+def marks(image: Image) -> dict[str, str]:
+    """The labels that an image gets besides its Dockerfile's."""
+    return {key: value for key, value in ((labels.FIXED, image.fixed), (labels.SCHEMA, image.schema)) if value}
 
 
 def extra_ca(settings: Settings) -> str:
@@ -115,8 +124,7 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         if current and time.monotonic() - began >= 1:
             report.say(f"     {current} {time.monotonic() - began:.1f} s")
 
-    marks = {labels.FIXED: step.fixed} if step.fixed else {}
-    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args, marks=marks):
+    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args, marks=step.marks):
         if "error" in message:
             text = str(message["error"]).strip()
             raise OrchestratorError(

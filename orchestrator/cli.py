@@ -183,6 +183,11 @@ def main(argv: Sequence[str]) -> int:
         return bootstrap.tell(error, json=options.json)
 
 
+def _give_way() -> None:
+    """On the machine of the service, its requests come first: this process takes what time they leave."""
+    os.nice(10)
+
+
 def _reporter(options: argparse.Namespace) -> Reporter:
     from orchestrator.report import Reporter
 
@@ -231,6 +236,7 @@ def deploy(options: argparse.Namespace) -> int:
         prepare(ROOT, options.environment, consent=True, ask=None, report=_reporter(options))
     from orchestrator.deploy import deploy as run
 
+    _give_way()
     result = run(_session(options), no_build=options.no_build)
     if result["result"] == "unchanged":
         return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")
@@ -248,6 +254,7 @@ def releases(options: argparse.Namespace) -> int:
 def rollback(options: argparse.Namespace) -> int:
     from orchestrator.deploy import rollback as run
 
+    _give_way()
     result = run(_session(options), options.release)
     if result["result"] == "unchanged":
         return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")

@@ -110,17 +110,24 @@ def files_below(root: Path, sources: Iterable[str], allowed: frozenset[str]) -> 
 @dataclass(frozen=True)
 class Recipe:
     """How one target is built: its digest, its base images and its files (paths relative to the root). `fixed` is the
-    digest without the files that a running container can be given instead; "" if there are none."""
+    digest without the files that a running container can be given instead, `schema` that of the files that a migration
+    is made of; each "" if there are none."""
 
     target: str
     digest: str
     bases: tuple[str, ...]
     files: tuple[str, ...]
     fixed: str = ""
+    schema: str = ""
 
 
 def recipe(
-    root: Path, target: str, args: Mapping[str, str], allowed: frozenset[str], base_ids: Mapping[str, str]
+    root: Path,
+    target: str,
+    args: Mapping[str, str],
+    allowed: frozenset[str],
+    base_ids: Mapping[str, str],
+    migrate_files: tuple[str, ...] = (),
 ) -> Recipe:
     """`allowed` are the paths that `.dockerignore` lets through; `base_ids` maps base images to ids ("" if absent)."""
     text = (root / DOCKERFILE).read_text(encoding="utf-8")
@@ -146,7 +153,15 @@ def recipe(
     digest = fixed.copy()
     for name in settable:
         digest.update(_counted(root, name))
-    return Recipe(target, digest.hexdigest()[:12], images, tuple(files), fixed.hexdigest()[:12] if settable else "")
+    schema = b"".join(_counted(root, name) for name in files_below(root, migrate_files, frozenset(files)))
+    return Recipe(
+        target,
+        digest.hexdigest()[:12],
+        images,
+        tuple(files),
+        fixed.hexdigest()[:12] if settable else "",
+        hashlib.sha256(schema).hexdigest()[:12] if schema else "",
+    )
 
 
 def reloadable(name: str) -> bool:

@@ -20,7 +20,7 @@ from orchestrator.model import SECRET_NAME, Healthcheck, Mount, Network, Port, S
 def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
     """What of a service decides whether its container must be replaced, as JSON values; secrets only as digests."""
     document = dataclasses.asdict(spec)
-    for elsewhere in ("image", "target", "depends_on", "migrate", "migrate_check", "replicas"):
+    for elsewhere in ("image", "target", "depends_on", "migrate", "migrate_check", "migrate_files", "replicas"):
         # Which image it is, is known by the image's id; the others change nothing in a container.
         del document[elsewhere]
     document["environment"] = {key: _masked(key, value) for key, value in spec.environment.items()}

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,6 +129,7 @@ class Engine:
             networks=networks,
             volumes=frozenset(volume["Name"] for volume in listed),
             images={tag: str(image["Id"]) for image in images for tag in image["RepoTags"] or ()},
+            built={str(image["Id"]): datetime.fromtimestamp(image["Created"], UTC) for image in images},
             proxy=volume,
             records=history.parse(volume.records),
         )
@@ -140,7 +142,7 @@ class Engine:
             except ImageNotFound:
                 return Image(reference, "")
         marks = (document.get("Config") or {}).get("Labels") or {}
-        return Image(reference, str(document["Id"]), marks.get(labels.FIXED, ""))
+        return Image(reference, str(document["Id"]), marks.get(labels.FIXED, ""), marks.get(labels.SCHEMA, ""))
 
     def image_id(self, reference: str) -> str:
         """The image's id, or "" if the engine has none of that reference."""

@@ -19,6 +19,8 @@ RELEASE = "orchestrator.release"
 OWNER = "orchestrator.owner"
 #: On an image: the digest of all it is made of but what a running container can be given instead (its configuration).
 FIXED = "orchestrator.fixed"
+#: On an image: the digest of what its migration is made of.
+SCHEMA = "orchestrator.schema"
 
 #: The label values of `orchestrator.role`.
 ROLE_SERVICE, ROLE_MIGRATE, ROLE_AGENT = "service", "migrate", "agent"

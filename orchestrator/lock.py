@@ -23,9 +23,9 @@ from orchestrator import labels
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, Locked, OrchestratorError
 
-BEAT = 2.0
+BEAT = 5.0
 #: A counter that stood still for this long, in seconds, belongs to a dead holder: several beats on a busy machine.
-DEAD_AFTER = 4 * BEAT
+DEAD_AFTER = 3 * BEAT
 _FOLDER, _FILE = "/", "heartbeat"
 
 

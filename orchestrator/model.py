@@ -71,7 +71,8 @@ class ServiceSpec:
     """One service. `target` is its build target in the Dockerfile; None when `image` is somebody else's.
 
     No networks means none at all, not the engine's default. `migrate` is the command that brings the database to the
-    image's schema, or empty; `migrate_check` tells by its exit code whether that has anything to do (0 no, 3 yes).
+    image's schema, or empty; `migrate_check` tells by its exit code whether that has anything to do (0 no, 3 yes),
+    and `migrate_files` are what it is made of.
     """
 
     name: str
@@ -95,6 +96,7 @@ class ServiceSpec:
     log_max_file: int = 3
     migrate: tuple[str, ...] = ()
     migrate_check: tuple[str, ...] = ()
+    migrate_files: tuple[str, ...] = ()
     replicas: int = 1
 
 

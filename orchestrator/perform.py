@@ -78,7 +78,7 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
         case WriteUpstream():
             engine.write_files(step.target, proxy.FOLDER, {proxy.FILE: step.content.encode()})
         case SwitchTraffic():
-            _in_proxy(step.target, proxy.switch(step.content), engine)
+            _in_proxy(step.target, proxy.switch(step.content, step.port, step.path), engine)
         case CopyProxyConfig():
             copy_config(step, engine)
         case UseProxyConfig():
@@ -116,7 +116,10 @@ def _port_taken(name: str, error: EngineError, engine: Engine) -> OrchestratorEr
 def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
     code, output = engine.run_in(name, command)
     if code != 0:
-        raise OrchestratorError("Nginx refuses the new configuration.", detail=tuple(output.strip().splitlines()[-10:]))
+        lines = tuple(output.strip().splitlines()[-10:])
+        unanswered = any("is not answered with 200 through the proxy" in line for line in lines)
+        message = "the new release does not answer through the proxy." if unanswered else None
+        raise OrchestratorError(message or "Nginx refuses the new configuration.", detail=lines)
 
 
 def copy_config(step: CopyProxyConfig, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from orchestrator import create_args, history, labels
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import ServiceSpec, Stack
-from orchestrator.proxy_plan import plan_proxy, proof
+from orchestrator.proxy_plan import ask, plan_proxy
 from orchestrator.release import AppPlan, live_containers, plan_app
 from orchestrator.services import remove_steps, replace_in_place, revive, sort_containers, stop_steps
 from orchestrator.state import Observed, ObservedContainer
@@ -91,7 +91,6 @@ def _in_order(
     app: AppPlan,
     proxy: Part,
     backup: Part,
-    prove_switch: tuple[Step, ...],
     prove: tuple[Step, ...],
     record: tuple[Step, ...],
 ) -> tuple[Step, ...]:
@@ -100,7 +99,7 @@ def _in_order(
     if app.serving:
         # Traffic moves first, through the proxy that serves; only then may anything interrupt.
         steps += app.part.prepare + app.migration.start + app.migration.wait
-        steps += app.part.start + app.part.wait + app.switch + (prove_switch if app.switch else ())
+        steps += app.part.start + app.part.wait + app.switch
         steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait
         steps += (prove if proxy.start else ()) + proven + backup.wait
     else:
@@ -112,7 +111,7 @@ def _in_order(
             steps += app.write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
         else:
             steps += app.migration.wait + app.part.start + app.part.wait + app.switch + proxy.start + proxy.wait
-        steps += (prove if app.part.start or app.switch or proxy.start else ()) + proven + backup.wait
+        steps += (prove if app.part.start or proxy.start else ()) + proven + backup.wait
     return steps + app.drain + app.part.finish + proxy.finish + backup.finish
 
 
@@ -145,7 +144,7 @@ def reconcile(
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])
         record = (RecordRelease(last_proxy, "", record=app.record, superfluous=superfluous),)
     steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
-    steps += _in_order(app, proxy, backup, proof(stack, proxy_name), proof(stack, last_proxy), record)
+    steps += _in_order(app, proxy, backup, ask(stack, last_proxy), record)
     steps += _orphans(stack, observed, now) + app.prune
     serving = bool(live) and any(c.running for c in observed.of("proxy"))
     return Plan(

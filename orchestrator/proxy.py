@@ -59,10 +59,11 @@ def upstream_hosts(text: str) -> tuple[str, ...]:
     return tuple(_SERVER.findall(text))
 
 
-def switch(upstream: str) -> tuple[str, ...]:
-    """The command that puts an upstream file into effect: written beside, renamed, tested, reloaded; the old file is
-    back, and the exit code not 0, when Nginx does not take it. With "" the file that is there is read again."""
-    return (_USE, "upstream", upstream)
+def switch(upstream: str, port: int = 0, path: str = "") -> tuple[str, ...]:
+    """The command that puts an upstream file into effect: written beside, renamed, tested, reloaded, and `path` asked
+    for through `port`. The old file is in effect again, and the exit code not 0, when Nginx does not take it or the
+    answer is not 200. With "" the file that is there is read again; without a path nothing is asked."""
+    return (_USE, "upstream", upstream, str(port), path)
 
 
 def use_config(config: str, image: str, config_image: str) -> tuple[str, ...]:

@@ -130,11 +130,15 @@ def _reconfigured(observed: Observed, container: ObservedContainer, image: Image
     return (CopyProxyConfig(container.name, cause, image=image.reference, image_id=image.id), use)
 
 
-def proof(stack: Stack, container: str) -> tuple[Step, ...]:
-    """A request for the app through the proxy; none where the app is asked by a command."""
-    app = stack.service(stack.upstream)
-    check = app.healthcheck
-    if check is None or len(check.test) != 3 or not check.test[2].startswith("/"):
-        return ()
+def proof(stack: Stack) -> tuple[int, str]:
+    """The proxy's port and the path that is asked for through it to prove the app; "" where a command asks the app."""
+    check = stack.service(stack.upstream).healthcheck
+    by_path = check is not None and len(check.test) == 3 and check.test[2].startswith("/")
     port = next((p.target for p in stack.service("proxy").ports), 8080)
-    return (AskProxy(container, "", port=port, path=check.test[2]),)
+    return port, check.test[2] if check and by_path else ""
+
+
+def ask(stack: Stack, container: str) -> tuple[Step, ...]:
+    """A request for the app through a proxy that this plan has started or changed."""
+    port, path = proof(stack)
+    return (AskProxy(container, "", port=port, path=path),) if path else ()

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator import create_args, history, labels, proxy
 from orchestrator.diff import short
 from orchestrator.model import ServiceSpec, Stack
+from orchestrator.proxy_plan import proof
 from orchestrator.services import Sorted, create, next_number, remove_steps, revive, stop_steps, wait_timeout
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import (
@@ -29,6 +30,10 @@ from orchestrator.steps import (
     WaitHealthy,
     WriteUpstream,
 )
+
+#: An image that no release was made of is removed when it is older.
+UNRELEASED_MAX_AGE = timedelta(days=1)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def release_id(now: datetime, image_id: str, taken: Iterable[str] = ()) -> str:
@@ -149,7 +154,8 @@ def plan_app(
     spec = stack.service(stack.upstream)
     live = live_containers(stack, observed)
     proxy_runs = any(c.running for c in observed.of("proxy"))
-    migrates = bool(spec.migrate) and not again and (not live or live[0].image_id != image.id)
+    same_schema = any(c.image_id == image.id or (image.schema and image.schema == c.schema) for c in live)
+    migrates = bool(spec.migrate) and not again and not same_schema
     if migrates and any(c.state == "created" for c in found.keep):
         # Its run was killed before it was started, so perhaps before the database had its schema.
         found = Sorted((), (*found.others, *found.keep), "the run that made it did not end")
@@ -187,6 +193,7 @@ def plan_app(
     hosts = proxy.upstream_hosts(observed.upstream)
     cause = f"from {' and '.join(hosts)} to {' and '.join(names)}" if hosts else f"to {' and '.join(names)}"
     drain_timeout = stack.releases.drain_timeout
+    port, path = proof(stack)
     write: tuple[Step, ...] = ()
     switch: tuple[Step, ...] = ()
     if observed.upstream != upstream:
@@ -197,7 +204,7 @@ def plan_app(
     elif stops or restarts:
         # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
         why = "it may not have read its upstream file yet" if stops else "the address may be another one"
-        switch = (SwitchTraffic(proxy_container, why, content="", previous="", drain=drain_timeout),)
+        switch = (SwitchTraffic(proxy_container, why, port=port, path=path, drain=drain_timeout),)
     return AppPlan(
         migration=migration,
         part=Part(
@@ -211,7 +218,7 @@ def plan_app(
         drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_runs and stops else (),
         hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
         hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
-        prune=_prune(stack, observed, image) if fresh else (),
+        prune=_prune(stack, observed, image, now) if fresh else (),
         names=tuple(names),
         release=release,
         previous=previous,
@@ -240,14 +247,19 @@ def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: 
     return served[last].previous if last == release else last
 
 
-def _prune(stack: Stack, observed: Observed, image: Image) -> tuple[Step, ...]:
-    """Images of the app that no rollback needs, and of the other services that nothing runs; never the newest."""
+def _prune(stack: Stack, observed: Observed, image: Image, now: datetime) -> tuple[Step, ...]:
+    """Images of the stack that no rollback needs and nothing runs. One that was never released may be just built, by
+    somebody who waits for the lock: it stays for a while."""
     used = {container.image_id for container in observed.containers}
-    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | {image.id}
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
+    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | latest | {image.id}
+    released = {record.image_id for record in observed.records}
+    repositories = {spec.image for spec in stack.services if spec.target}
     cause = f"not among the last {stack.releases.keep} releases"
     return tuple(
         RemoveImage(reference, cause)
         for reference, image_id in sorted(observed.images.items())
-        if image_id not in kept | latest and not reference.endswith(":latest")
+        if reference.rpartition(":")[0] in repositories
+        and image_id not in kept
+        and (image_id in released or now - observed.built.get(image_id, NEVER) > UNRELEASED_MAX_AGE)
     )

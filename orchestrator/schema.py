@@ -87,6 +87,13 @@ class Service(Struct, frozen=True, kw_only=True):
             "A snapshot is taken before a migration"
         ),
     ] = []
+    migrate_files: Annotated[
+        list[str],
+        _means(
+            "files and folders that its migration is made of; while those of the release that serves are the same, "
+            "nothing is asked"
+        ),
+    ] = []
     environment: Annotated[dict[str, str], _means("its environment; `${NAME:-default}` works")] = {}
     volumes: Annotated[
         dict[VolumeKey, VolumePath],

@@ -48,6 +48,7 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
         "healthcheck": _healthcheck(service.health, service.port),
         "migrate": tuple(service.migrate),
         "migrate_check": tuple(service.migrate_check),
+        "migrate_files": tuple(service.migrate_files),
         "replicas": service.replicas,
     }
     return ServiceSpec(**(fields | more))  # type: ignore[arg-type]

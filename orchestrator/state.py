@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from orchestrator import labels, proxy
@@ -45,8 +46,9 @@ class ObservedContainer:
     spec: Mapping[str, Any] | None
     limits: Limits
     oom_killed: bool = False
-    #: Of its image; see labels.FIXED.
+    #: Of its image; see labels.
     fixed: str = ""
+    schema: str = ""
 
     @property
     def running(self) -> bool:
@@ -67,12 +69,14 @@ class ObservedNetwork:
 
 @dataclass(frozen=True)
 class Observed:
-    """One project on one engine. `images` maps the tags of its repositories to ids; `records` is its history."""
+    """One project on one engine. `images` maps the tags of its repositories to ids, `built` those ids to when they were
+    built; `records` is its history."""
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
     volumes: frozenset[str] = frozenset()
     images: Mapping[str, str] = field(default_factory=dict)
+    built: Mapping[str, datetime] = field(default_factory=dict)
     proxy: proxy.Volume = field(default_factory=proxy.Volume)
     records: tuple[Record, ...] = ()
 
@@ -130,6 +134,7 @@ def parse_container(document: Mapping[str, Any]) -> ObservedContainer:
         ),
         oom_killed=bool(state.get("OOMKilled")),
         fixed=label.get(labels.FIXED, ""),
+        schema=label.get(labels.SCHEMA, ""),
     )
 
 

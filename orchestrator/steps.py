@@ -11,11 +11,12 @@ from orchestrator.history import Record
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its reference, and its id ("" while it is still to be built). `fixed`: see labels.FIXED."""
+    """An image by its reference, and its id ("" while it is still to be built). `fixed`, `schema`: see labels."""
 
     reference: str
     id: str
     fixed: str = ""
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Step:
 class BuildImage(Step):
     doing = "build image"
     build_target: str = ""
-    fixed: str = field(default="", repr=False)
+    marks: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,15 @@ class WriteUpstream(Step):
 
 @dataclass(frozen=True)
 class SwitchTraffic(Step):
-    """Puts `content` (if empty: the file that is there) into effect in the running proxy `target`: tested, reloaded.
-    Requests in flight are finished by Nginx's old workers, for `drain` seconds at most where this is undone."""
+    """Puts `content` (if empty: the file that is there) into effect in the running proxy `target`: tested, reloaded,
+    and the app's `path` (if any) asked for through it, all in one command that puts `previous` back when one of them
+    fails. Requests in flight are finished by Nginx's old workers, for `drain` seconds at most where this is undone."""
 
     doing = "switch traffic"
     content: str = field(default="", repr=False)
     previous: str = field(default="", repr=False)
+    port: int = 8080
+    path: str = ""
     drain: float = 30.0
 
 

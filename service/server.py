@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from loguru import logger
@@ -12,6 +13,9 @@ from loguru import logger
 from service import assets, db, log, migrations
 from service.migrate import migrate
 from service.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
@@ -61,13 +65,27 @@ def post_fork(_server: Any, _worker: Any) -> None:
     db.dispose()
 
 
-def post_worker_init(_worker: Any) -> None:
+def post_worker_init(worker: Any) -> None:
     """Hold one connection for as long as the worker lives, so that the -wal stays while the service is idle."""
     try:
         db.ensure_open()
         migrations.stored_version()
     except db.DATABASE_ERRORS as error:
         logger.error("the database can't be opened: {}", error)
+    else:
+        _warm_up(worker.wsgi)
+
+
+def _warm_up(application: WSGIApplication) -> None:
+    """Ask for the page once, whatever becomes of it: else the first person waits for what is done only once."""
+    from werkzeug.test import Client
+
+    logger.disable("service")
+    try:
+        with contextlib.suppress(Exception):
+            Client(application).get("/")
+    finally:
+        logger.enable("service")
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:

@@ -49,6 +49,9 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     app.register_error_handler(HTTPException, answer_error)
     for error in db.DATABASE_ERRORS:
         app.register_error_handler(error, answer_database_error)
+    for name in app.jinja_env.list_templates():
+        # Compiled now, in the master: not while the first person waits, in each worker.
+        app.jinja_env.get_template(name)
     app.wsgi_app = log.RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

@@ -6,6 +6,7 @@ import gc
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -155,7 +156,12 @@ def test_settings_have_defaults() -> None:
         read_settings({"DATABASE_URL": "sqlite:////a", "DATABASE_PATH": "/a"})
 
 
-def test_the_server_hooks(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_hooks(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     server = pytest.importorskip("service.server")
     static = tmp_path / "static"
     for name, value in {**environment, "STATIC_ROOT": str(static)}.items():
@@ -167,7 +173,8 @@ def test_the_server_hooks(environment: dict[str, str], tmp_path: Path, monkeypat
     assert len(list(static.iterdir())) == 2
     assert db.database.obj.is_closed()
     server.post_fork(None, None)
-    server.post_worker_init(None)
+    server.post_worker_init(SimpleNamespace(wsgi=create_app()))
+    assert "request" not in capfd.readouterr().err, "the warm-up is nobody's request"
     assert Path(f"{environment['DATABASE_PATH']}-wal").exists()
     server.worker_exit(None, None)
     assert not Path(f"{environment['DATABASE_PATH']}-wal").exists()
