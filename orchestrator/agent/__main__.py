@@ -6,6 +6,10 @@ import os
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.agent.events import Progress
 
 HEALTH = Path(__file__).with_name("health.sh")
 
@@ -53,6 +57,10 @@ def _parse(arguments: list[str]) -> Options:
     verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
     verify = verbs.add_parser("verify", parents=[backups, run], help="read a snapshot again and prove it")
     verify.add_argument("snapshot", metavar="ID")
+    restore = verbs.add_parser("restore", parents=[source, backups, run], help="bring a snapshot back, step by step")
+    restore.add_argument("step", choices=("prepare", "switch", "undo", "finish", "recover"))
+    restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
+    restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
     return parser.parse_args(arguments, namespace=Options())
@@ -69,6 +77,7 @@ class Options:
     release: str
     reason: str
     snapshot: str
+    step: str
 
 
 def _catch_signals() -> None:
@@ -108,6 +117,8 @@ def _run(options: Options) -> int:
         from orchestrator.agent.verify import verify
 
         emit("done", **verify(options.backups, options.snapshot, wait=options.wait, progress=progress))
+    elif options.verb == "restore":
+        emit("done", **_restore(options, progress))
     elif options.verb == "list":
         from orchestrator.agent.store import entries
 
@@ -117,6 +128,19 @@ def _run(options: Options) -> int:
 
         Scheduler(Config.of(os.environ), options.source, options.backups).run()
     return 0
+
+
+def _restore(options: Options, progress: Progress) -> dict[str, Any]:
+    from orchestrator.agent import restore
+
+    if options.step == "prepare":
+        return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
+    if options.step == "switch":
+        return restore.switch(
+            options.source, options.backups, release=options.release, wait=options.wait, progress=progress
+        )
+    ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
+    return ends[options.step](options.source)
 
 
 if __name__ == "__main__":

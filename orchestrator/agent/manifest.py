@@ -76,7 +76,8 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What the archive holds. `created` is when the first database was pinned; `root` is the volume's own folder."""
+    """What the archive holds. `created` is when the first database was pinned; `root` is the volume's own folder.
+    `raw`: the files as they were, of a volume whose databases could not be proven."""
 
     created: str
     release: str
@@ -88,6 +89,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     seconds: float
     format: int = FORMAT
+    raw: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, in the order of the fields."""
@@ -120,6 +122,11 @@ class Entry:
     error: str = ""
     created: datetime = field(default=datetime.min.replace(tzinfo=UTC))
 
+    @property
+    def good(self) -> bool:
+        """Whether it is a proven snapshot."""
+        return not self.error and self.detail is not None and not self.detail.manifest.raw
+
     def to_dict(self) -> dict[str, Any]:
         if self.detail is None:
             created = self.created.strftime(_CREATED) if self.created.year > 1 else None
@@ -136,6 +143,7 @@ class Entry:
             "seconds": manifest.seconds,
             "databases": [database.path for database in manifest.databases],
             "files": manifest.files.count,
+            "raw": manifest.raw,
         }
         return {**document, "error": self.error} if self.error else document
 
@@ -176,7 +184,7 @@ def prunable(entries: Iterable[Entry], *, retain: int) -> tuple[str, ...]:
 
     A broken entry neither counts nor goes: it may be all that is left of something, so a person decides.
     """
-    good = sorted((entry for entry in entries if not entry.error), key=lambda e: (e.created, e.snapshot), reverse=True)
+    good = sorted((entry for entry in entries if entry.good), key=lambda e: (e.created, e.snapshot), reverse=True)
     kept = {entry.snapshot for entry in good[: max(retain, 1)]}
     kept.update([entry.snapshot for entry in good if entry.detail is not None and entry.detail.verified][:1])
     return tuple(entry.snapshot for entry in reversed(good) if entry.snapshot not in kept)
@@ -210,7 +218,7 @@ def parse_manifest(document: object) -> Manifest:
     root, files = _mapping(top.get("root"), "root"), _mapping(top.get("files"), "files")
     warnings = _list(top, "warnings")
     databases = tuple(_database(_mapping(one, "databases")) for one in _list(top, "databases"))
-    if not databases:
+    if not databases and not top.get("raw"):
         raise ManifestError("databases: none")
     return Manifest(
         created=created,
@@ -222,6 +230,7 @@ def parse_manifest(document: object) -> Manifest:
         files=Files(count=_int(files, "count"), bytes=_int(files, "bytes"), sha256=_sha256(files, "sha256")),
         warnings=tuple(str(warning) for warning in warnings),
         seconds=_seconds(top),
+        raw=bool(top.get("raw")),
     )
 
 

@@ -146,7 +146,7 @@ class Scheduler:
 
     def last_good(self) -> datetime | None:
         try:
-            return next((entry.created for entry in self.entries() if not entry.error), None)
+            return next((entry.created for entry in self.entries() if entry.good), None)
         except OSError as error:
             self.error = explain(error).message
             return None

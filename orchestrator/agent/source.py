@@ -13,6 +13,8 @@ from orchestrator.agent.errors import AgentError
 
 MAGIC = b"SQLite format 3\x00"
 WAL_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+#: At the volume's root while a restore is under way; never part of a snapshot.
+RESTORE_FOLDER = ".restore"
 SIDECARS = ("-wal", "-shm", "-journal")
 # A zero-byte file passes integrity_check. Under a name like these it is a database that lost everything.
 DATABASE_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3")
@@ -113,6 +115,8 @@ def walk(root: Path) -> Iterator[Item | None]:
         with listing:
             for entry in listing:
                 path = f"{folder}/{entry.name}" if folder else entry.name
+                if path == RESTORE_FOLDER:
+                    continue
                 try:
                     info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:

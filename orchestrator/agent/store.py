@@ -130,6 +130,8 @@ def _mib(count: int) -> str:
 def commit(folder: Path, archive: Path, snapshot: Snapshot) -> None:
     """Makes a closed and synced archive a snapshot. Nothing is overwritten; after a failure nothing is left."""
     target, sidecar = archive_path(folder, snapshot.snapshot), sidecar_path(folder, snapshot.snapshot)
+    if sidecar.exists() and _entry(folder, snapshot.snapshot).detail == snapshot:
+        return  # the same data twice within a second: the same snapshot
     if target.exists() or sidecar.exists():
         raise AgentError(f"There is a snapshot {snapshot.snapshot} already.")
     mark = folder / (snapshot.snapshot + _COMMITTING)

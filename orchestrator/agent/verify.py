@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,22 +37,9 @@ def verify(backups: Path, snapshot: str, *, wait: float, progress: Progress | No
     started = time.monotonic()
     with store.locked(backups, wait=wait, purpose=f"verify {snapshot}"):
         told = store.load(backups, snapshot)
-        path = store.archive_path(backups, snapshot)
-        _check_archive(path, told, progress)
-        size = sum(database.bytes for database in told.manifest.databases)
-        store.check_space(backups, size)
+        store.check_space(backups, sum(database.bytes for database in told.manifest.databases))
         with store.scratch(backups) as scratch:
-            progress.begin("archive", size + told.manifest.files.bytes)
-            try:
-                with path.open("rb") as file:
-                    _Reading(told, scratch, progress.advance).run(file)
-            except DAMAGE as error:
-                raise _bad(told, f"the archive cannot be unpacked ({error})") from error
-            progress.end()
-            progress.begin("check", size)
-            for index, database in enumerate(told.manifest.databases):
-                _check_database(told, database, scratch / f"{index}.db", progress.advance)
-            progress.end()
+            _prove(backups, told, scratch, None, progress)
         verified = format_time(datetime.now(UTC))
         store.rewrite(backups, replace(told, verified=verified))
     return {
@@ -67,6 +55,41 @@ def verify(backups: Path, snapshot: str, *, wait: float, progress: Progress | No
         "files": told.manifest.files.count,
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def unpack(backups: Path, told: Snapshot, target: Path, progress: Progress) -> list[str]:
+    """Proves a snapshot while it is unpacked into an empty folder, every file on the disk; returns warnings.
+
+    Raises AgentError (code damaged), with the folder in whatever state.
+    """
+    with store.scratch(backups) as scratch:
+        reading = _prove(backups, told, scratch, target, progress)
+    for folder, mode in reversed(reading.folders):
+        folder.chmod(mode)
+        store.sync_folder(folder)
+    return reading.warnings
+
+
+def _prove(backups: Path, told: Snapshot, scratch: Path, into: Path | None, progress: Progress) -> _Reading:
+    path = store.archive_path(backups, told.snapshot)
+    _check_archive(path, told, progress)
+    size = sum(database.bytes for database in told.manifest.databases)
+    progress.begin("archive", size + told.manifest.files.bytes)
+    reading = _Reading(told, scratch, progress.advance, into)
+    try:
+        with path.open("rb") as file:
+            reading.run(file)
+    except DAMAGE as error:
+        raise _bad(told, f"the archive cannot be unpacked ({error})") from error
+    progress.end()
+    progress.begin("check", size)
+    for index, database in enumerate(told.manifest.databases):
+        copy = scratch / f"{index}.db" if into is None else into / database.path
+        _check_database(told, database, copy, progress.advance)
+        if into is None:
+            copy.unlink()
+    progress.end()
+    return reading
 
 
 def _bad(told: Snapshot, reason: str) -> AgentError:
@@ -107,17 +130,20 @@ def _check_database(told: Snapshot, database: Database, path: Path, advance: Cal
     different = [name for name in found if found[name] != expected[name]]
     if different:
         raise _bad(told, f"{database.path} differs from its manifest in {', '.join(different)}")
-    path.unlink()
 
 
 @dataclass
 class _Reading:
-    """One pass over the archive. Hashes every part, unpacks the databases under names of our own, and holds the sums
-    and the manifest inside against what was read and what is told beside the archive."""
+    """One pass over the archive. Hashes every part, and holds the sums and the manifest inside against what was read
+    and what is told beside the archive. Unpacks the databases under names of our own, or everything into `into` under
+    its own name, with owner and mode."""
 
     told: Snapshot
     scratch: Path
     advance: Callable[[int], None]
+    into: Path | None = None
+    folders: list[tuple[Path, int]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     count: int = 0
     bytes: int = 0
@@ -131,6 +157,8 @@ class _Reading:
                 tar.members = []  # type: ignore[attr-defined]
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None:
+                    if self.into is not None and member.isdir():
+                        self._make_folder(member)
                     continue
                 if self.manifest_ok:
                     raise _bad(self.told, "its archive goes on after the manifest")
@@ -140,8 +168,8 @@ class _Reading:
                     self._compare_manifest(content, member)
                 elif member.name in index:
                     number, database = index[member.name]
-                    with (self.scratch / f"{number}.db").open("xb") as copy:
-                        sha256 = self._hash(content, copy)
+                    sha256 = self._hash(content, self._target(member) or self.scratch / f"{number}.db")
+                    self._own(member)
                     if sha256 != database.sha256 or member.size != database.bytes:
                         raise _bad(
                             self.told, f"{database.path} in its archive does not have the sha256 of the manifest"
@@ -149,7 +177,8 @@ class _Reading:
                     self.seen.add(member.name)
                     sums.write(sum_line(sha256, member.name))
                 else:
-                    sums.write(sum_line(self._hash(content, None), member.name))
+                    sums.write(sum_line(self._hash(content, self._target(member)), member.name))
+                    self._own(member)
                     self.count, self.bytes = self.count + 1, self.bytes + member.size
         missing = [one.path for name, (_, one) in index.items() if name not in self.seen]
         if missing:
@@ -159,18 +188,57 @@ class _Reading:
         if (self.count, self.bytes) != (self.told.manifest.files.count, self.told.manifest.files.bytes):
             raise _bad(self.told, "its archive does not hold the files that the manifest counts")
 
-    def _hash(self, content: Readable, copy: BinaryIO | None) -> str:
+    def _target(self, member: tarfile.TarInfo) -> Path | None:
+        """Where a member goes; never outside of `into`."""
+        if self.into is None:
+            return None
+        path = member.name.removeprefix(DATA_PREFIX)
+        if path == member.name or any(part in {"", ".", ".."} for part in path.split("/")):
+            raise _bad(self.told, f"its archive holds {member.name!r}, which is not inside the volume")
+        return self.into / path
+
+    def _make_folder(self, member: tarfile.TarInfo) -> None:
+        if member.name.rstrip("/") == DATA_PREFIX.rstrip("/"):
+            return
+        path = self._target(member)
+        if path is not None:
+            path.mkdir(mode=0o700)
+            # Its own mode at the end: it may be one that lets nothing be written.
+            self.folders.append((path, member.mode & 0o7777))
+            self._own(member)
+
+    def _own(self, member: tarfile.TarInfo) -> None:
+        path = self._target(member)
+        if path is None:
+            return
+        if member.isreg():
+            path.chmod(member.mode & 0o7777)
+            os.utime(path, (member.mtime, member.mtime))
+        info = path.stat()
+        if (info.st_uid, info.st_gid) != (member.uid, member.gid):
+            try:
+                os.chown(path, member.uid, member.gid)
+            except PermissionError:
+                self.warnings.append(f"{path.name} belonged to {member.uid}:{member.gid}, now to {info.st_uid}")
+
+    def _hash(self, content: Readable, copy: Path | None) -> str:
+        """The content's sha256; with `copy`, it is written there and on the disk."""
         digest, unsynced = hashlib.sha256(), 0
-        while data := content.read(CHUNK):
-            digest.update(data)
-            self.advance(len(data))
-            if copy is not None:
-                copy.write(data)
-                unsynced += len(data)
-                if unsynced >= SYNC_EVERY:
-                    copy.flush()
-                    os.fdatasync(copy.fileno())
-                    unsynced = 0
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(copy.open("xb")) if copy is not None else None
+            while data := content.read(CHUNK):
+                digest.update(data)
+                self.advance(len(data))
+                if file is not None:
+                    file.write(data)
+                    unsynced += len(data)
+                    if unsynced >= SYNC_EVERY:
+                        file.flush()
+                        os.fdatasync(file.fileno())
+                        unsynced = 0
+            if file is not None:
+                file.flush()
+                os.fsync(file.fileno())
         return digest.hexdigest()
 
     def _compare_sums(self, sums: BinaryIO, content: Readable) -> None:
