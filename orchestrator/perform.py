@@ -156,7 +156,8 @@ def move_port(step: MovePort, engine: Engine, report: Reporter) -> None:
 class _Watch:
     """Asks Nginx itself at a published port, again and again, and notes the longest time between two good answers.
 
-    Without an address (a remote engine's port may be out of reach) it is the time of the whole block.
+    Without an address, or where nobody answers there to begin with (the port of a remote engine, or of the one that we
+    are a container of, may be out of reach), it is the time of the whole block.
     """
 
     def __init__(self, address: tuple[str, int] | None) -> None:
@@ -169,6 +170,8 @@ class _Watch:
         if self.address and self._answers():
             self._last = time.monotonic()
             self._thread.start()
+        else:
+            self.address = None
         return self
 
     def __exit__(self, *_: object) -> None:
