@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator import proxy
 from orchestrator.apply import apply, inverse
-from orchestrator.perform import perform, wait_healthy
 from orchestrator.errors import EngineError, Interrupted, NoEngine, OrchestratorError, RolledBack
 from orchestrator.model import Stack
+from orchestrator.perform import perform, wait_healthy
 from orchestrator.plan import plan_down
 from orchestrator.report import Reporter
 from orchestrator.steps import BuildImage, CreateContainer, Image, Plan, StartContainer, Step
