@@ -138,7 +138,9 @@ def reconcile(
         backup = replace_in_place(stack, backup_spec, images["backup"], backup_found)
     proxy_name = _proxy_container(observed, proxy)
     agent = images["backup"].reference
-    app = plan_app(stack, observed, images[app_spec.name], found, proxy_name, now=now, agent=agent, again=again)
+    wanted = frozenset(image.id for image in images.values())
+    image = images[app_spec.name]
+    app = plan_app(stack, observed, image, found, proxy_name, now=now, agent=agent, wanted=wanted, again=again)
     last_proxy = _last_proxy(proxy, proxy_name)
     record: tuple[Step, ...] = ()
     if app.fresh:

@@ -143,12 +143,13 @@ def plan_app(
     *,
     now: datetime,
     agent: str,
+    wanted: frozenset[str],
     again: str = "",
 ) -> AppPlan:
     """Steps that bring the wanted release of the app into service.
 
     `proxy_container` is the running proxy, or the one that this plan makes; it is told of the new upstream. `agent` is
-    the image that takes snapshots. `again` is the release that a rollback goes back to: it keeps its id, and the
+    the image that takes snapshots, `wanted` the ids of the images of all services. `again` is the release that a rollback goes back to: it keeps its id, and the
     schema stays.
     """
     spec = stack.service(stack.upstream)
@@ -216,7 +217,7 @@ def plan_app(
         drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_runs and stops else (),
         hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
         hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
-        prune=_prune(stack, observed, image) if fresh else (),
+        prune=_prune(stack, observed, wanted) if fresh else (),
         names=tuple(names),
         release=release,
         previous=previous,
@@ -245,10 +246,11 @@ def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: 
     return served[last].previous if last == release else last
 
 
-def _prune(stack: Stack, observed: Observed, image: Image) -> tuple[Step, ...]:
-    """Images of the app that no rollback needs, and of the other services that nothing runs; never the newest."""
-    used = {container.image_id for container in observed.containers}
-    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | {image.id}
+def _prune(stack: Stack, observed: Observed, wanted: frozenset[str]) -> tuple[Step, ...]:
+    """Images of the app that no rollback needs, and of the other services that nothing runs, nor their configuration;
+    never the newest. `wanted` are what this plan takes."""
+    used = {container.image_id for container in observed.containers} | set(observed.proxy.config)
+    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | wanted
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
     cause = f"not among the last {stack.releases.keep} releases"
     return tuple(

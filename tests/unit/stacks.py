@@ -104,9 +104,9 @@ def with_service(name: str, stack: Stack = STACK, **changes: Any) -> Stack:
 
 
 def engine() -> MemoryEngine:
-    """An engine that has the images, and nothing else."""
+    """An engine that has the images of a first deployment, and nothing else."""
     known = [*IMAGES.values(), NEW_APP, NEW_CONFIG, NEW_PROXY]
-    made = MemoryEngine({image.reference: image.id for image in known})
+    made = MemoryEngine({image.reference: image.id for image in IMAGES.values()})
     made.fixed = {image.id: image.fixed for image in known if image.fixed}
     made.image_files = {image.id: {"/etc/nginx/nginx.conf": image.id.encode()} for image in known if image.fixed}
     return made
@@ -124,6 +124,8 @@ def planned(
     now: datetime = NOW,
     again: str = "",
 ) -> Plan:
+    """The plan of a deployment whose images have been built, or of a rollback."""
+    target.images |= {image.reference: image.id for image in images.values() if image.id}
     return reconcile(stack, target.observe(stack.project), images, now, again=again)
 
 
