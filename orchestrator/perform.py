@@ -120,10 +120,9 @@ def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
 
 
 def copy_config(step: CopyProxyConfig, engine: Engine) -> None:
-    """Copies /etc/nginx of an image to the proxy's volume, through a container that is never started."""
+    """Copies /etc/nginx of an image to the proxy's volume."""
     helper = f"{step.target}-config"
-    engine.remove_container(helper)
-    engine.create_container(helper, {"Image": step.image, "HostConfig": {"NetworkMode": "none"}})
+    engine.create_container(helper, step.body)
     try:
         files = engine.read_folder(helper, "/etc/nginx")
     finally:

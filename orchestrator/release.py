@@ -83,7 +83,7 @@ class AppPlan:
     release: str
     previous: str
     serving: bool
-    proxy_runs: bool
+    proxy_serves: bool
     fresh: bool
     record: history.Record = field(default_factory=lambda: history.Record("", "", ""))
 
@@ -141,6 +141,7 @@ def plan_app(
     found: Sorted,
     proxy_container: str,
     *,
+    proxy_serves: bool,
     now: datetime,
     agent: str,
     wanted: frozenset[str],
@@ -148,13 +149,12 @@ def plan_app(
 ) -> AppPlan:
     """Steps that bring the wanted release of the app into service.
 
-    `proxy_container` is the running proxy, or the one that this plan makes; it is told of the new upstream. `agent` is
-    the image that takes snapshots, `wanted` the ids of the images of all services. `again` is the release that a rollback goes back to: it keeps its id, and the
-    schema stays.
+    `proxy_container` is told of the new upstream: the proxy that serves (`proxy_serves`), else the one that this plan
+    makes or starts. `agent` is the image that takes snapshots, `wanted` the ids of the images of all services. `again`
+    is the release that a rollback goes back to: it keeps its id, and the schema stays.
     """
     spec = stack.service(stack.upstream)
     live = live_containers(stack, observed)
-    proxy_runs = any(c.running for c in observed.of("proxy"))
     migrates = bool(spec.migrate) and not again and (not live or live[0].image_id != image.id)
     if migrates and any(c.state == "created" for c in found.keep):
         # Its run was killed before it was started, so perhaps before the database had its schema.
@@ -182,7 +182,7 @@ def plan_app(
         job, migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
         prepare = (job, *prepare)
     left = "another one is right" if found.keep else "is replaced"
-    serving = bool(live) and live[0].release != release and proxy_runs
+    serving = bool(live) and live[0].release != release and proxy_serves
     last = next(reversed(history.good(observed.records)), "")
     # One whose run was killed before it was proven is as good as new.
     fresh = not found.keep or release != last
@@ -214,7 +214,7 @@ def plan_app(
         ),
         write=write,
         switch=switch,
-        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_runs and stops else (),
+        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_serves and stops else (),
         hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
         hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
         prune=_prune(stack, observed, wanted) if fresh else (),
@@ -222,7 +222,7 @@ def plan_app(
         release=release,
         previous=previous,
         serving=serving,
-        proxy_runs=proxy_runs,
+        proxy_serves=proxy_serves,
         fresh=fresh,
         record=history.Record(
             release=release,

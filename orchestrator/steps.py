@@ -159,10 +159,11 @@ class SwitchTraffic(Step):
 
 @dataclass(frozen=True)
 class CopyProxyConfig(Step):
-    """Copies the configuration in image `image` to the volume of the proxy `target`, where nothing reads it yet."""
+    """Copies the configuration in image `image_id` to the volume of the proxy `target`, where nothing reads it yet;
+    through a container of it, `body`, that is never started."""
 
     doing = "copy configuration"
-    image: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     image_id: str = ""
 
 

@@ -372,15 +372,18 @@ class MemoryEngine(Engine):
         for container in self.containers.values():
             if container.reading:
                 files, at = self._mounted(container, proxy.PATH)
-                if not self._resolves(files[at].decode()):
+                if not self._resolves(files[at].decode(), container) and self._resolves(DEFAULT_UPSTREAM, container):
                     files[at] = DEFAULT_UPSTREAM.encode()
                 mark = files.get(proxy.CONFIG_MARK, b"").decode().split()
                 container.config = mark[1] if mark and mark[2] == container.image_id else ""
                 container.loaded, container.reading = files[at].decode(), False
 
-    def _resolves(self, upstream: str) -> bool:
-        running = [c for c in self.containers.values() if c.state == "running" and c.networks]
-        known = {c.name for c in running} | {alias for c in running for names in c.networks.values() for alias in names}
+    def _resolves(self, upstream: str, asking: Container) -> bool:
+        """Whether the engine's DNS knows all hosts of the file on a network of the proxy that asks."""
+        known: set[str] = set()
+        for other in self.containers.values():
+            for network in other.networks.keys() & asking.networks.keys() if other.state == "running" else ():
+                known |= {other.name, *other.networks[network]}
         return known.issuperset(proxy.upstream_hosts(upstream))
 
     def stop_container(self, name: str, grace: float) -> None:
@@ -461,7 +464,7 @@ class MemoryEngine(Engine):
             files, at = self._mounted(running, proxy.PATH)
             if words[:2] == proxy.switch("")[:2]:
                 text = words[2] or files.get(at, b"").decode()
-                if not self._resolves(text):
+                if not self._resolves(text, running):
                     return 1, f"nginx: [emerg] host not found in upstream {' '.join(proxy.upstream_hosts(text))}\n"
                 files[at], running.loaded = text.encode(), text
             elif words[:2] == proxy.use_config("", "", "")[:2]:

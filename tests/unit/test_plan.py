@@ -167,9 +167,13 @@ def test_starting_container_is_waited_for() -> None:
     assert str(planned(target, now=later())) == f"wait healthy {LIVE} (it is still starting)"
 
 
-def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None:
-    """A run that dies just before a call of the engine."""
-    target.fails = lambda _, call, after: Killed() if call.startswith(doing) and not after else None
+#: The call that moves traffic.
+SWITCH = "run_in shop-proxy-1 /etc/nginx/use upstream"
+
+
+def killed_at(target: MemoryEngine, doing: str, *args: Any, effect: bool = False, **more: Any) -> None:
+    """A run that dies just before a call of the engine, or just after it had its effect."""
+    target.fails = lambda _, call, after: Killed() if call.startswith(doing) and after == effect else None
     with pytest.raises(Killed):
         apply(planned(target, *args, **more), target, quiet())
     target.fails = lambda *_: None
@@ -177,7 +181,7 @@ def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None
 
 def test_candidate_of_a_killed_run_goes_on_to_the_switch() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     assert str(planned(target, EDITED, now=later(5))) == lines(f"""
         switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
         reload proxy shop-proxy-1
@@ -201,14 +205,14 @@ def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
 def test_run_killed_between_file_and_reload_still_reloads() -> None:
     """The file says one thing and Nginx does another: the release it names has no traffic yet."""
     target = deployed()
-    killed_at(target, "run_in shop-proxy-1 nginx -t", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, effect=True, now=later())
     apply(planned(target, EDITED, now=later(5)), target, quiet())
     assert target.serving() == CANDIDATE
 
 
 def test_candidate_whose_settings_were_taken_back_goes() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     plan = planned(target, now=later(5))
     assert str(plan) == lines(f"""
         reload proxy shop-proxy-1 (it may not have read its upstream file yet)
@@ -506,7 +510,7 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
 
 def test_the_plan_does_not_depend_on_the_order_of_the_engines_lists() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     seen = target.observe("shop")
     turned = replace(seen, containers=tuple(reversed(seen.containers)), networks=tuple(reversed(seen.networks)))
     assert str(reconcile(EDITED, seen, IMAGES, NOW)) == str(reconcile(EDITED, turned, IMAGES, NOW))
