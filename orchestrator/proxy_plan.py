@@ -92,7 +92,7 @@ def _proven(stack: Stack, spec: ServiceSpec, keep: ObservedContainer, part: Part
 def running_config(observed: Observed, container: ObservedContainer) -> str:
     """The id of the image whose configuration a proxy runs."""
     config = observed.proxy.config
-    return config[1] if config and config[0] == container.image_id else container.image_id
+    return config[1] if config and container.id.startswith(config[0]) else container.image_id
 
 
 def image_for(observed: Observed, container: ObservedContainer, image: Image) -> Image:
@@ -118,7 +118,7 @@ def plan_proxy(
     right.sort(key=lambda c: (c.running, c.image_id == image.id, _published(stack, spec, c), c.created))
     if not right:
         name = f"{stack.project}-{spec.name}-{next_number(containers)}"
-        return _telling(stack, spec, observed, _replaced(stack, spec, image, observed, fresh, name), name)
+        return _telling(stack, spec, observed, _replaced(stack, spec, image, containers, fresh, name), name)
     keep = right[-1]
     others = tuple(c for c in containers if c is not keep)
     return _telling(stack, spec, observed, _kept(stack, spec, image, observed, keep, others), keep.name)
@@ -134,7 +134,8 @@ def _kept(
 ) -> Part:
     moves = _moves(stack, spec, others, keep.name, "another one is right")
     configured = _reconfigured(stack, spec, observed, keep, image)
-    if not _missing(stack, spec, keep):
+    if not _missing(stack, spec, keep) or (_published(stack, spec, keep) and not keep.running):
+        # It gets the port when it starts, so the others stop before.
         part = replace_in_place(stack, spec, image, Sorted((keep,), others, ""))
         # One that starts must have started.
         return replace(part, start=part.start + part.wait + configured, wait=()) if configured else part
@@ -167,33 +168,26 @@ def _moves(
 
 
 def _replaced(
-    stack: Stack, spec: ServiceSpec, image: Image, observed: Observed, fresh: frozenset[str], name: str
+    stack: Stack,
+    spec: ServiceSpec,
+    image: Image,
+    containers: tuple[ObservedContainer, ...],
+    fresh: frozenset[str],
+    name: str,
 ) -> Part:
-    containers = observed.of(spec.name)
     live = next((c for c in reversed(containers) if c.running), containers[-1] if containers else None)
     causes = reasons(stack, spec, image, live) if live else ("there is none",)
     cause = "; ".join(causes) or "its network has to be made anew"
     moves = _moves(stack, spec, containers, name, "is replaced")
-    own = _own_config(observed, name, image)
     if not moves or fresh:
-        part = replace_in_place(stack, spec, image, Sorted((), containers, cause))
-        return replace(part, wait=part.wait + own)
+        return replace_in_place(stack, spec, image, Sorted((), containers, cause))
     number = next_number(containers)
     made = create(stack, spec, image, name=name, number=number, release="", cause=cause)
     return Part(
         prepare=(replace(made, more_networks=()),),
-        start=(StartContainer(name, ""), WaitHealthy(name, "", timeout=wait_timeout(spec)), *own, *moves),
+        start=(StartContainer(name, ""), WaitHealthy(name, "", timeout=wait_timeout(spec)), *moves),
         finish=stop_steps(spec, containers, "is replaced") + remove_steps(containers, "is replaced"),
     )
-
-
-def _own_config(observed: Observed, name: str, image: Image) -> tuple[Step, ...]:
-    """A new container of an image that runs another one's configuration takes that over from the volume."""
-    mark = observed.proxy.config
-    if not mark or mark[0] != image.id or mark[1] == image.id:
-        return ()
-    cause = f"configuration: {short(mark[1])} -> {short(image.id)}"
-    return (UseProxyConfig(name, cause, container_image=image.id, image_id=image.id, previous=mark[1]),)
 
 
 def _reconfigured(
