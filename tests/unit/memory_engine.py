@@ -375,7 +375,7 @@ class MemoryEngine(Engine):
                 if not self._resolves(files[at].decode(), container) and self._resolves(DEFAULT_UPSTREAM, container):
                     files[at] = DEFAULT_UPSTREAM.encode()
                 mark = files.get(proxy.CONFIG_MARK, b"").decode().split()
-                container.config = mark[1] if mark and mark[2] == container.image_id else ""
+                container.config = mark[1] if mark and container.id.startswith(mark[0]) else ""
                 container.loaded, container.reading = files[at].decode(), False
 
     def _resolves(self, upstream: str, asking: Container) -> bool:
@@ -400,7 +400,9 @@ class MemoryEngine(Engine):
 
     def _outside(self, container: Container) -> bool:
         """Whether the container's ports are published when it starts: not on internal networks alone."""
-        return not container.networks or any(not self.networks[n]["Internal"] for n in container.networks)
+        if not container.networks:
+            return "NetworkMode" not in container.body.get("HostConfig", {})
+        return any(not self.networks[name]["Internal"] for name in container.networks)
 
     def connect_network(self, name: str, network: str, alias: str) -> None:
         with self._call(f"connect_network {name} {network}"):
@@ -409,6 +411,8 @@ class MemoryEngine(Engine):
                 raise EngineError(f"could not connect {name} to {network}: network {network} not found")
             before = dict(container.networks)
             container.networks.setdefault(network, (alias,))
+            if container.state != "running":
+                return
             container.publishes = container.publishes or self._outside(container)
             for other in self.containers.values():
                 if other is not container and other.state == "running" and other.ports & container.ports:
@@ -487,7 +491,7 @@ class MemoryEngine(Engine):
         kept = {folder, running.config}
         files.pop(proxy.CONFIG_MARK, None)
         if folder:
-            files[proxy.CONFIG_MARK] = f"own-{image} {folder} {image} {config_image}".encode()
+            files[proxy.CONFIG_MARK] = f"{running.id[:12]} {folder} {image} {config_image}".encode()
         for name in [name for name in files if name.startswith("config-") and name.partition("/")[0] not in kept]:
             del files[name]
         running.config, running.loaded = folder, files.get(proxy.FILE, b"").decode()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator import create_args, history
 from orchestrator.apply import apply
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 from orchestrator.plan import reconcile
+from orchestrator.release import live_container
 from orchestrator.report import Reporter
 from orchestrator.steps import Image, Plan
 from tests.unit.memory_engine import MemoryEngine, Script
@@ -127,6 +129,17 @@ def planned(
     """The plan of a deployment whose images have been built, or of a rollback."""
     target.images |= {image.reference: image.id for image in images.values() if image.id}
     return reconcile(stack, target.observe(stack.project), images, now, again=again)
+
+
+def going_back(target: MemoryEngine, stack: Stack = STACK, wanted: str = "") -> Callable[[datetime], Plan]:
+    """What plans a rollback, as deploy.py does it; OrchestratorError where there is nothing to go back to."""
+    observed = target.observe(stack.project)
+    live = live_container(stack, observed)
+    record = history.target(observed.records, live.release if live else "", wanted, frozenset(target.images.values()))
+    spec, _ = create_args.restored(record.spec, stack.service("app"), record.image)
+    older = replace(stack, services=tuple(spec if s.name == "app" else s for s in stack.services))
+    images = {s.name: Image(s.image, "") for s in stack.services} | {"app": Image(record.image, record.image_id)}
+    return lambda now: planned(target, older, images, now=now, again=record.release)
 
 
 def deployed(stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW) -> MemoryEngine:

@@ -14,10 +14,29 @@ import pytest
 from orchestrator import create_args, labels
 from orchestrator.apply import apply
 from orchestrator.errors import OrchestratorError
+from orchestrator.model import Stack
 from orchestrator.plan import plan_down, reconcile
 from orchestrator.steps import Image, Plan
 from tests.unit.memory_engine import Killed, MemoryEngine, Script
-from tests.unit.stacks import APP, IMAGES, LIVE, NEW_APP, NOW, RELEASE, STACK, deployed, engine, later, planned, quiet
+from tests.unit.stacks import (
+    APP,
+    CHECK_COMMAND,
+    IMAGES,
+    LIVE,
+    NEW_APP,
+    NEW_CONFIG,
+    NEW_PROXY,
+    NOW,
+    PENDING,
+    RELEASE,
+    STACK,
+    deployed,
+    engine,
+    going_back,
+    later,
+    planned,
+    quiet,
+)
 from tests.unit.stacks import with_service as with_
 
 EDITED = with_("app", environment=dict(APP.environment) | {"LOG_LEVEL": "debug"})
@@ -37,7 +56,7 @@ def drop(target: MemoryEngine, service: str) -> None:
 def foreign(target: MemoryEngine, name: str, service: str, *, role: str = "", oneoff: bool = False) -> None:
     """A running container of the project that another run or tool has made."""
     mark = {labels.PROJECT: "shop", labels.SERVICE: service, labels.ONEOFF: str(oneoff), labels.NUMBER: "1"}
-    target.create_container(name, {"Image": "shop-app:aaa", "Labels": mark | ({labels.ROLE: role} if role else {})})
+    target.create_container(name, {"Image": "shop-backup:ccc", "Labels": mark | ({labels.ROLE: role} if role else {})})
     target.start_container(name)
 
 
@@ -464,6 +483,13 @@ def add_orphan(target: MemoryEngine, chance: random.Random) -> None:
     foreign(target, name, chance.choice(["worker", "app"]) if role else "worker", role=role, oneoff=bool(role))
 
 
+def leave_a_network(target: MemoryEngine, chance: random.Random) -> None:
+    containers = [c for c in target.containers.values() if c.networks]
+    if containers:
+        container = chance.choice(containers)
+        target.disconnect_network(container.name, chance.choice(list(container.networks)))
+
+
 DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
     stop_something,
     make_unhealthy,
@@ -471,11 +497,39 @@ DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
     remove_network,
     remove_volume,
     add_orphan,
+    leave_a_network,
 )
-STACKS = (STACK, EDITED, with_("proxy", memory=1024**3), with_("backup", EDITED, pids=99))
+STACKS = (
+    STACK,
+    EDITED,
+    with_("proxy", memory=1024**3),
+    with_("backup", EDITED, pids=99),
+    with_("app", replicas=2),
+    with_("app", EDITED, replicas=3),
+)
+CHOICES = {"app": (IMAGES["app"], NEW_APP), "proxy": (IMAGES["proxy"], IMAGES["proxy"], NEW_CONFIG, NEW_PROXY)}
 
 
-@pytest.mark.parametrize("seed", range(80))
+def some_plan(chance: random.Random) -> tuple[Stack, Callable[[MemoryEngine, datetime], Plan]]:
+    """A deployment of any of the stacks, or a rollback where there is something to go back to."""
+    stack = chance.choice(STACKS)
+    images = IMAGES | {name: chance.choice(several) for name, several in CHOICES.items()}
+    wants_back = chance.random() < 0.25
+    chosen: list[Callable[[datetime], Plan]] = []
+
+    def make(target: MemoryEngine, now: datetime) -> Plan:
+        seen = target.observe("shop")
+        if not chosen and wants_back and seen.of("proxy") and seen.of("backup"):
+            with suppress(OrchestratorError):
+                chosen.append(going_back(target, stack))
+        if not chosen:
+            chosen.append(lambda now: planned(target, stack, images, now=now))
+        return chosen[0](now)
+
+    return stack, make
+
+
+@pytest.mark.parametrize("seed", range(160))
 def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     """Runs that are killed anywhere, edits, hands that stop and remove: the next plan leaves nothing to do."""
     chance = random.Random(seed)  # noqa: S311 - the same states in every run are wanted
@@ -483,29 +537,32 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     if chance.random() < 0.2:
         target = engine()
         by_compose(target)
+    if chance.random() < 0.5:
+        target.scripts[CHECK_COMMAND] = PENDING
     now = NOW
     for _ in range(chance.randrange(1, 5)):
         now += timedelta(minutes=1)
-        stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
-        end, after = len(target.calls) + chance.randrange(1, 30), chance.random() < 0.5
+        _, make = some_plan(chance)
+        end, after = len(target.calls) + chance.randrange(1, 40), chance.random() < 0.5
 
         def kill(number: int, _: str, had_effect: bool, *, end: int = end, after: bool = after) -> Killed | None:
             return Killed() if number == end and had_effect == after else None
 
         target.fails = kill
         with suppress(Killed):
-            apply(planned(target, stack, images, now=now), target, quiet())
+            apply(make(target, now), target, quiet())
         target.fails = lambda *_: None
         for disturb in chance.sample(DISTURBANCES, chance.randrange(0, 3)):
             disturb(target, chance)
-    stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
-    plan: Plan = planned(target, stack, images, now=now + timedelta(minutes=1))
+    stack, make = some_plan(chance)
+    plan = make(target, now + timedelta(minutes=1))
     apply(plan, target, quiet())
-    left = planned(target, stack, images, now=now + timedelta(minutes=2))
+    left = make(target, now + timedelta(minutes=2))
     assert str(left) == "", f"after\n{plan}"
     assert target.serving(), f"after\n{plan}"
-    assert {c.service for c in target.containers.values()} == {"app", "proxy", "backup"}
-    assert len(target.containers) == 3
+    services = [c.service for c in target.containers.values()]
+    assert set(services) == {"app", "proxy", "backup"}, f"after\n{plan}"
+    assert services.count("app") == stack.service("app").replicas, f"after\n{plan}"
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_engines_lists() -> None:
