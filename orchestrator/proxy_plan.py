@@ -158,7 +158,9 @@ def _published(stack: Stack, spec: ServiceSpec, container: ObservedContainer) ->
 def _moves(
     stack: Stack, spec: ServiceSpec, others: tuple[ObservedContainer, ...], name: str, cause: str
 ) -> tuple[Step, ...]:
-    """Steps that take the port from whichever of the others may have it: one that runs and is on any network."""
+    """Steps that take the port from whichever of the others may have it: one that runs and is on any network; first
+    from one that surely has, since it can't be given before."""
+    others = tuple(sorted(others, key=lambda c: not _published(stack, spec, c)))
     networks = create_args.network_names(stack, spec)
     return tuple(
         MovePort(name, f"{c.name}: {cause}{INTERRUPTS}", source=c.name, networks=networks, alias=spec.name)
