@@ -248,7 +248,10 @@ def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: 
 
 def _prune(stack: Stack, observed: Observed, wanted: frozenset[str]) -> tuple[Step, ...]:
     """Images of the app that no rollback needs, and of the other services that nothing runs, nor their configuration;
-    never the newest. `wanted` are what this plan takes."""
+    never the newest. `wanted` are what this plan takes. Without a proxy there is no history to be read (after `down`),
+    which is not to say that there is none."""
+    if not observed.records:
+        return ()
     used = {container.image_id for container in observed.containers} | set(observed.proxy.config[1:])
     kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | wanted
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
