@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import create_args, labels
+from orchestrator import create_args, labels, proxy
 from orchestrator.apply import apply
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import Stack
@@ -36,6 +36,7 @@ from tests.unit.stacks import (
     later,
     planned,
     quiet,
+    with_releases,
 )
 from tests.unit.stacks import with_service as with_
 
@@ -45,7 +46,7 @@ CANDIDATE = "shop-app-20261124t101602-aaaaaaa"
 
 def lines(text: str) -> str:
     """The expected plan, without the indentation it has in a test."""
-    return "\n".join(line.strip() for line in text.strip().splitlines())
+    return "\n".join(line.strip() for line in text.strip().splitlines() if line.strip())
 
 
 def drop(target: MemoryEngine, service: str) -> None:
@@ -74,13 +75,15 @@ def test_first_deploy() -> None:
         create container shop-backup-1 (there is none)
         start container {LIVE}-migrate
         start container shop-backup-1
-        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        write upstream shop-proxy-1 (traffic goes to {LIVE})
         wait exit {LIVE}-migrate
         remove container {LIVE}-migrate (has done its work)
         start container {LIVE}
         start container shop-proxy-1
         wait healthy {LIVE}
         wait healthy shop-proxy-1
+        ask through shop-proxy-1
+        record release shop-proxy-1
         wait healthy shop-backup-1
     """)
     assert (plan.release, plan.previous, plan.serving) == (RELEASE, "", False)
@@ -93,20 +96,79 @@ def test_nothing_to_do() -> None:
     assert (plan.release, plan.serving) == (RELEASE, True)
 
 
-@pytest.mark.parametrize(("service", "grace"), [("backup", 20.0), ("proxy", 40.0)])
-def test_edited_memory_changes_only_that_service(service: str, grace: float) -> None:
-    old = STACK.service(service)
-    plan = planned(deployed(), with_(service, memory=old.memory * 2), now=later())
-    was, now = old.memory // 1024**2, old.memory * 2 // 1024**2
-    assert str(plan) == lines(f"""
-        create container shop-{service}-2 (memory: {was}m -> {now}m)
-        stop container shop-{service}-1 (is replaced)
-        start container shop-{service}-2
-        wait healthy shop-{service}-2
-        remove container shop-{service}-1 (is replaced)
+def test_edited_memory_of_the_backup_service_changes_nothing_else() -> None:
+    plan = planned(deployed(), with_("backup", memory=512 * 1024**2), now=later())
+    assert str(plan) == lines("""
+        create container shop-backup-2 (memory: 256m -> 512m)
+        stop container shop-backup-1 (is replaced)
+        start container shop-backup-2
+        wait healthy shop-backup-2
+        remove container shop-backup-1 (is replaced)
     """)
-    assert [getattr(step, "grace", grace) for step in plan] == [grace] * 5
-    assert plan.release == RELEASE
+    assert [getattr(step, "grace", 20.0) for step in plan] == [20.0] * 5
+    assert (plan.release, plan.record) == (RELEASE, None)
+
+
+def test_a_new_proxy_is_proven_before_it_gets_the_port() -> None:
+    plan = planned(deployed(), with_("proxy", memory=256 * 1024**2), now=later())
+    assert str(plan) == lines("""
+        create container shop-proxy-2 (memory: 128m -> 256m)
+        start container shop-proxy-2
+        wait healthy shop-proxy-2
+        hand the port to shop-proxy-2 (shop-proxy-1: is replaced; interrupts for a moment)
+        ask through shop-proxy-2
+        stop container shop-proxy-1 (is replaced)
+        remove container shop-proxy-1 (is replaced)
+    """)
+    assert (plan.release, plan.record) == (RELEASE, None)
+
+
+def test_hooks_stand_around_a_release_and_nothing_else() -> None:
+    hooks = {"before": (("true", "a"),), "after": (("true", "b"),)}
+    text = str(planned(deployed(), with_releases(EDITED, **hooks), now=later())).splitlines()
+    assert text[0] == "run hook true a (before the release)"
+    at = text.index("run hook true b (after the release)")
+    assert (text[at - 1], text[at + 1]) == ("ask through shop-proxy-1", "record release shop-proxy-1")
+    assert "hook" not in str(planned(deployed(), with_releases(with_("proxy", memory=1024**3), **hooks)))
+
+
+def test_replicas() -> None:
+    two = with_("app", replicas=2)
+    assert str(planned(deployed(), two, now=later())) == lines(f"""
+        create container {LIVE}-2 (another replica)
+        start container {LIVE}-2
+        wait healthy {LIVE}-2
+        switch traffic shop-proxy-1 (from {LIVE} to {LIVE} and {LIVE}-2)
+        ask through shop-proxy-1
+    """)
+    assert str(planned(deployed(two), now=later())) == lines(f"""
+        switch traffic shop-proxy-1 (from {LIVE} and {LIVE}-2 to {LIVE}-2)
+        ask through shop-proxy-1
+        drain shop-proxy-1
+        stop container {LIVE} (another one is right)
+        remove container {LIVE} (another one is right)
+    """)
+    assert not planned(deployed(two), two, now=later())
+
+
+def test_rollback_is_the_same_plan_with_the_older_image_and_no_migration() -> None:
+    target = deployed()
+    apply(planned(target, images=IMAGES | {"app": NEW_APP}, now=later()), target, quiet())
+    new = "shop-app-20261124t101602-ddddddd"
+    plan = going_back(target)(later(5))
+    assert str(plan) == lines(f"""
+        create container {LIVE} (image: ddddddd -> aaaaaaa)
+        start container {LIVE}
+        wait healthy {LIVE}
+        switch traffic shop-proxy-1 (from {new} to {LIVE})
+        ask through shop-proxy-1
+        record release shop-proxy-1
+        drain shop-proxy-1
+        stop container {new} (is replaced)
+        remove container {new} (is replaced)
+    """)
+    assert (plan.release, plan.previous) == (RELEASE, "20261124T101602-ddddddd")
+    assert plan.record and plan.record.action == "rollback"
 
 
 def test_edited_variable_of_the_app_is_a_release_behind_the_old_one() -> None:
@@ -115,8 +177,10 @@ def test_edited_variable_of_the_app_is_a_release_behind_the_old_one() -> None:
         create container {CANDIDATE} (environment.LOG_LEVEL: info -> debug)
         start container {CANDIDATE}
         wait healthy {CANDIDATE}
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
-        reload proxy shop-proxy-1
+        switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})
+        ask through shop-proxy-1
+        record release shop-proxy-1
+        drain shop-proxy-1
         stop container {LIVE} (is replaced)
         remove container {LIVE} (is replaced)
     """)
@@ -129,13 +193,16 @@ def test_new_image_is_migrated_to_first() -> None:
     assert str(plan) == lines(f"""
         create container {name}-migrate (the database must have the schema of the new image)
         create container {name} (image: aaaaaaa -> ddddddd)
+        check migration {name}-migrate-check (a snapshot is taken first if there is something to migrate)
         start container {name}-migrate
         wait exit {name}-migrate
         remove container {name}-migrate (has done its work)
         start container {name}
         wait healthy {name}
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {name})
-        reload proxy shop-proxy-1
+        switch traffic shop-proxy-1 (from {LIVE} to {name})
+        ask through shop-proxy-1
+        record release shop-proxy-1
+        drain shop-proxy-1
         stop container {LIVE} (is replaced)
         remove container {LIVE} (is replaced)
     """)
@@ -149,15 +216,28 @@ def test_image_that_is_still_to_be_built() -> None:
 def test_everything_at_once_moves_traffic_before_anything_interrupts() -> None:
     stack = with_("proxy", EDITED, memory=1024**3)
     text = str(planned(deployed(), stack, now=later())).splitlines()
-    assert text.index("reload proxy shop-proxy-1") < text.index("stop container shop-proxy-1 (is replaced)")
-    assert text[-3:] == [
+    moved = text.index("hand the port to shop-proxy-2 (shop-proxy-1: is replaced; interrupts for a moment)")
+    assert text.index(f"switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})") < moved
+    assert text[moved + 1 :] == [
+        "ask through shop-proxy-2",
+        "record release shop-proxy-2",
+        "drain shop-proxy-1",
         f"stop container {LIVE} (is replaced)",
         f"remove container {LIVE} (is replaced)",
+        "stop container shop-proxy-1 (is replaced)",
         "remove container shop-proxy-1 (is replaced)",
     ]
 
 
-@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+#: What follows the start of a service that was down; an app that starts gets an address that Nginx does not know.
+PROVEN = {
+    "app": "switch traffic shop-proxy-1 (the address may be another one)\nask through shop-proxy-1",
+    "proxy": "ask through shop-proxy-1",
+    "backup": "",
+}
+
+
+@pytest.mark.parametrize("service", PROVEN)
 def test_stopped_container_is_started(service: str) -> None:
     target = deployed()
     (container,) = (c for c in target.containers.values() if c.service == service)
@@ -165,10 +245,11 @@ def test_stopped_container_is_started(service: str) -> None:
     assert str(planned(target, now=later())) == lines(f"""
         start container {container.name} (it is exited with code 137)
         wait healthy {container.name}
+        {PROVEN[service]}
     """)
 
 
-@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+@pytest.mark.parametrize("service", PROVEN)
 def test_unhealthy_container_is_started_anew(service: str) -> None:
     target = deployed()
     (container,) = (c for c in target.containers.values() if c.service == service)
@@ -177,6 +258,7 @@ def test_unhealthy_container_is_started_anew(service: str) -> None:
         stop container {container.name} (it is unhealthy)
         start container {container.name} (it is unhealthy)
         wait healthy {container.name}
+        {PROVEN[service]}
     """)
 
 
@@ -202,11 +284,13 @@ def test_candidate_of_a_killed_run_goes_on_to_the_switch() -> None:
     target = deployed()
     killed_at(target, SWITCH, EDITED, now=later())
     assert str(planned(target, EDITED, now=later(5))) == lines(f"""
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
-        reload proxy shop-proxy-1
-        stop container {LIVE} (is replaced)
-        remove container {LIVE} (is replaced)
-    """).replace("(is replaced)", "(another one is right)")
+        switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})
+        ask through shop-proxy-1
+        record release shop-proxy-1
+        drain shop-proxy-1
+        stop container {LIVE} (another one is right)
+        remove container {LIVE} (another one is right)
+    """)
 
 
 def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
@@ -214,7 +298,9 @@ def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
     killed_at(target, f"stop_container {LIVE}", EDITED, now=later())
     plan = planned(target, EDITED, now=later(5))
     assert str(plan) == lines(f"""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        ask through shop-proxy-1
+        drain shop-proxy-1
         stop container {LIVE} (another one is right)
         remove container {LIVE} (another one is right)
     """)
@@ -225,6 +311,7 @@ def test_run_killed_between_file_and_reload_still_reloads() -> None:
     """The file says one thing and Nginx does another: the release it names has no traffic yet."""
     target = deployed()
     killed_at(target, SWITCH, EDITED, effect=True, now=later())
+    target.named("shop-proxy-1").loaded = proxy.upstream_file([LIVE], 8000)
     apply(planned(target, EDITED, now=later(5)), target, quiet())
     assert target.serving() == CANDIDATE
 
@@ -234,7 +321,9 @@ def test_candidate_whose_settings_were_taken_back_goes() -> None:
     killed_at(target, SWITCH, EDITED, now=later())
     plan = planned(target, now=later(5))
     assert str(plan) == lines(f"""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        ask through shop-proxy-1
+        drain shop-proxy-1
         stop container {CANDIDATE} (another one is right)
         remove container {CANDIDATE} (another one is right)
     """)
@@ -250,7 +339,9 @@ def test_of_two_right_containers_the_one_with_traffic_stays() -> None:
     target.start_container("shop-app-later")
     target.named("shop-app-later").health = "healthy"
     assert str(planned(target, now=later())) == lines("""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        ask through shop-proxy-1
+        drain shop-proxy-1
         stop container shop-app-later (another one is right)
         remove container shop-app-later (another one is right)
     """)
@@ -369,18 +460,22 @@ def test_what_compose_made_is_taken_over() -> None:
         create container {LIVE} (made by another tool)
         start container {LIVE}
         wait healthy {LIVE}
-        switch upstream shop_proxy_1 (traffic goes from app to {LIVE})
-        reload proxy shop_proxy_1
+        switch traffic shop_proxy_1 (from app to {LIVE})
+        ask through shop_proxy_1
         create container shop-proxy-2 (made by another tool)
         create container shop-backup-2 (made by another tool)
         stop container shop_backup_1 (is replaced)
         start container shop-backup-2
-        stop container shop_proxy_1 (is replaced)
         start container shop-proxy-2
         wait healthy shop-proxy-2
+        hand the port to shop-proxy-2 (shop_proxy_1: is replaced; interrupts for a moment)
+        ask through shop-proxy-2
+        record release shop-proxy-2
         wait healthy shop-backup-2
+        drain shop_proxy_1
         stop container shop_app_1 (is replaced)
         remove container shop_app_1 (is replaced)
+        stop container shop_proxy_1 (is replaced)
         remove container shop_proxy_1 (is replaced)
         remove container shop_backup_1 (is replaced)
     """)
@@ -392,9 +487,11 @@ def test_proxy_gone() -> None:
     drop(target, "proxy")
     assert str(planned(target, now=later())) == lines(f"""
         create container shop-proxy-1 (there is none)
-        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        write upstream shop-proxy-1 (traffic goes to {LIVE})
         start container shop-proxy-1
         wait healthy shop-proxy-1
+        ask through shop-proxy-1
+        record release shop-proxy-1
     """)
 
 
@@ -402,10 +499,11 @@ def test_app_gone() -> None:
     target = deployed()
     drop(target, "app")
     text = str(planned(target, now=later())).splitlines()
-    assert text[-3:] == [
+    assert text[-4:] == [
         f"wait healthy {CANDIDATE}",
-        f"switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})",
-        "reload proxy shop-proxy-1",
+        f"switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})",
+        "ask through shop-proxy-1",
+        "record release shop-proxy-1",
     ]
 
 
