@@ -15,14 +15,18 @@ from orchestrator.errors import EngineError, Interrupted, NoEngine, Orchestrator
 from orchestrator.perform import perform
 from orchestrator.report import Reporter
 from orchestrator.steps import (
+    CopyProxyConfig,
     CreateContainer,
     CreateNetwork,
     Drain,
+    ForgetRelease,
     MovePort,
     Plan,
+    RecordRelease,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
+    SnapshotBeforeMigration,
     StartContainer,
     Step,
     StopContainer,
@@ -191,6 +195,13 @@ def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 
             ready = tuple(WaitHealthy(host, "") for host in proxy.upstream_hosts(step.previous) if host in stopped)
             back = replace(step, cause="", content=step.previous, previous="")
             return (*ready, back, Drain(step.target, "", timeout=step.drain))
+        case SnapshotBeforeMigration():
+            # It removes both itself, unless that is what failed.
+            return (RemoveContainer(step.snapshot_container, ""), RemoveContainer(step.target, ""))
+        case CopyProxyConfig():
+            return (RemoveContainer(step.helper, ""),)
+        case RecordRelease():
+            return (ForgetRelease(step.target, "", file=step.record.file),)
         case MovePort():
             return (replace(step, cause="", target=step.source, source=step.target),)
         case UseProxyConfig():

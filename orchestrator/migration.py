@@ -18,7 +18,7 @@ def snapshot_before(step: SnapshotBeforeMigration, engine: Engine, report: Repor
     if step.check is not None and not _pending(step, engine):
         return
     report.facts["migrated"] = True
-    name = step.target.removesuffix("-check") + "-snapshot"
+    name = step.snapshot_container
     with agent_run.container(name, step.snapshot, engine):
         try:
             report.facts["snapshot"] = agent_run.result(name, engine, report)["snapshot"]

@@ -19,6 +19,7 @@ from orchestrator.steps import (
     CreateNetwork,
     CreateVolume,
     Drain,
+    ForgetRelease,
     JoinNetwork,
     MovePort,
     RecordRelease,
@@ -93,6 +94,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
             drain(step, engine, report)
         case RecordRelease():
             record(step, engine, report)
+        case ForgetRelease():
+            engine.run_in(step.target, ("rm", "-f", f"{proxy.FOLDER}/{history.FOLDER}/{step.file}"))
         case RemoveImage():
             engine.remove_image(step.target)
         case _:
@@ -121,12 +124,11 @@ def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
 
 def copy_config(step: CopyProxyConfig, engine: Engine) -> None:
     """Copies /etc/nginx of an image to the proxy's volume."""
-    helper = f"{step.target}-config"
-    engine.create_container(helper, step.body)
+    engine.create_container(step.helper, step.body)
     try:
-        files = engine.read_folder(helper, "/etc/nginx")
+        files = engine.read_folder(step.helper, "/etc/nginx")
     finally:
-        engine.remove_container(helper)
+        engine.remove_container(step.helper)
     folder, volume = proxy.config_folder(step.image_id), proxy.FOLDER.rpartition("/")[2]
     wanted = {f"{folder}/{name}": text for name, text in files.items() if not name.startswith(f"{volume}/")}
     engine.write_files(step.target, proxy.FOLDER, wanted)

@@ -135,6 +135,10 @@ class SnapshotBeforeMigration(Step):
     check: Mapping[str, Any] | None = field(default=None, repr=False)
     snapshot: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def snapshot_container(self) -> str:
+        return self.target.removesuffix("-check") + "-snapshot"
+
 
 @dataclass(frozen=True)
 class WriteUpstream(Step):
@@ -165,6 +169,11 @@ class CopyProxyConfig(Step):
     doing = "copy configuration"
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     image_id: str = ""
+
+    @property
+    def helper(self) -> str:
+        """The container's name."""
+        return f"{self.target}-config"
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,14 @@ class RecordRelease(Step):
     doing = "record release"
     record: Record = field(default_factory=lambda: Record("", "", ""), repr=False)
     superfluous: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForgetRelease(Step):
+    """Takes a record off the volume of the proxy `target`."""
+
+    doing = "forget release"
+    file: str = ""
 
 
 @dataclass(frozen=True)
