@@ -104,9 +104,7 @@ def image_for(observed: Observed, container: ObservedContainer, image: Image) ->
     return image
 
 
-def plan_proxy(
-    stack: Stack, spec: ServiceSpec, image: Image, observed: Observed, fresh: frozenset[str]
-) -> ProxyPlan:
+def plan_proxy(stack: Stack, spec: ServiceSpec, image: Image, observed: Observed, fresh: frozenset[str]) -> ProxyPlan:
     """`fresh` networks do not exist yet."""
     containers = observed.of(spec.name)
     right = [
@@ -144,9 +142,7 @@ def _kept(
     left = "another one is right"
     finish = stop_steps(spec, others, left) + remove_steps(others, left)
     port = create_args.network_names(stack, spec)[-1]
-    start = tuple(
-        step for step in part.start if not (moves and isinstance(step, JoinNetwork) and step.network == port)
-    )
+    start = tuple(step for step in part.start if not (moves and isinstance(step, JoinNetwork) and step.network == port))
     return Part(start=(*start, *_proven(stack, spec, keep, part), *configured, *moves), finish=finish)
 
 

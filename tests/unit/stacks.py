@@ -87,6 +87,7 @@ IMAGES = {
 NEW_APP = Image("shop-app:ddd", "sha256:dddddddddddd")
 #: Another configuration of the same proxy, and another proxy.
 NEW_CONFIG = Image("shop-proxy:eee", "sha256:eeeeeeeeeeee", "fixed1")
+THIRD_CONFIG = Image("shop-proxy:999", "sha256:999999999999", "fixed1")
 NEW_PROXY = Image("shop-proxy:fff", "sha256:ffffffffffff", "fixed2")
 #: What `migrate_check` is scripted by, and what says that there is something to migrate.
 CHECK_COMMAND, PENDING = " ".join(APP.migrate_check), Script(exits=3)
@@ -107,7 +108,7 @@ def with_service(name: str, stack: Stack = STACK, **changes: Any) -> Stack:
 
 def engine() -> MemoryEngine:
     """An engine that has the images of a first deployment, and nothing else."""
-    known = [*IMAGES.values(), NEW_APP, NEW_CONFIG, NEW_PROXY]
+    known = [*IMAGES.values(), NEW_APP, NEW_CONFIG, THIRD_CONFIG, NEW_PROXY]
     made = MemoryEngine({image.reference: image.id for image in IMAGES.values()})
     made.fixed = {image.id: image.fixed for image in known if image.fixed}
     made.image_files = {image.id: {"/etc/nginx/nginx.conf": image.id.encode()} for image in known if image.fixed}
@@ -131,7 +132,9 @@ def planned(
     return reconcile(stack, target.observe(stack.project), images, now, again=again)
 
 
-def going_back(target: MemoryEngine, stack: Stack = STACK, wanted: str = "") -> Callable[[datetime], Plan]:
+def going_back(
+    target: MemoryEngine, stack: Stack = STACK, wanted: str = ""
+) -> Callable[[MemoryEngine, datetime], Plan]:
     """What plans a rollback, as deploy.py does it; OrchestratorError where there is nothing to go back to."""
     observed = target.observe(stack.project)
     live = live_container(stack, observed)
@@ -139,7 +142,7 @@ def going_back(target: MemoryEngine, stack: Stack = STACK, wanted: str = "") -> 
     spec, _ = create_args.restored(record.spec, stack.service("app"), record.image)
     older = replace(stack, services=tuple(spec if s.name == "app" else s for s in stack.services))
     images = {s.name: Image(s.image, "") for s in stack.services} | {"app": Image(record.image, record.image_id)}
-    return lambda now: planned(target, older, images, now=now, again=record.release)
+    return lambda target, now: planned(target, older, images, now=now, again=record.release)
 
 
 def deployed(stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW) -> MemoryEngine:

@@ -155,7 +155,7 @@ def test_rollback_is_the_same_plan_with_the_older_image_and_no_migration() -> No
     target = deployed()
     apply(planned(target, images=IMAGES | {"app": NEW_APP}, now=later()), target, quiet())
     new = "shop-app-20261124t101602-ddddddd"
-    plan = going_back(target)(later(5))
+    plan = going_back(target)(target, later(5))
     assert str(plan) == lines(f"""
         create container {LIVE} (image: ddddddd -> aaaaaaa)
         start container {LIVE}
@@ -613,7 +613,7 @@ def some_plan(chance: random.Random) -> tuple[Stack, Callable[[MemoryEngine, dat
     stack = chance.choice(STACKS)
     images = IMAGES | {name: chance.choice(several) for name, several in CHOICES.items()}
     wants_back = chance.random() < 0.25
-    chosen: list[Callable[[datetime], Plan]] = []
+    chosen: list[Callable[[MemoryEngine, datetime], Plan]] = []
 
     def make(target: MemoryEngine, now: datetime) -> Plan:
         seen = target.observe("shop")
@@ -621,8 +621,8 @@ def some_plan(chance: random.Random) -> tuple[Stack, Callable[[MemoryEngine, dat
             with suppress(OrchestratorError):
                 chosen.append(going_back(target, stack))
         if not chosen:
-            chosen.append(lambda now: planned(target, stack, images, now=now))
-        return chosen[0](now)
+            chosen.append(lambda target, now: planned(target, stack, images, now=now))
+        return chosen[0](target, now)
 
     return stack, make
 
