@@ -22,8 +22,8 @@ _USE = "/etc/nginx/use"
 
 @dataclass(frozen=True)
 class Volume:
-    """What stands on the proxy's volume. `config` is (beginning of the id of a proxy, id of the image whose configuration
-    that one runs instead of its own), or empty; `records` the files of the releases' history by name."""
+    """What stands on the proxy's volume. `config` is (beginning of a proxy container's id, id of the image whose
+    configuration it runs instead of its own), or empty; `records` the files of the releases' history by name."""
 
     upstream: str = ""
     maintenance: str = ""

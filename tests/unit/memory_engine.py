@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
-from orchestrator import history, labels, proxy
+from orchestrator import labels, proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
-from orchestrator.state import Observed, parse_container, parse_network
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume
 from orchestrator.steps import Image
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -221,7 +221,7 @@ class MemoryEngine(Engine):
             for container in sorted(mine, key=lambda c: c.state == "running"):
                 if container.service == "proxy" and container.labels.get(labels.ONEOFF) != "True":
                     files, _ = self._mounted(container, proxy.PATH)
-            volume = proxy.parse_volume(files, history.FOLDER)
+            volume, records = parse_volume(files)
             return Observed(
                 containers=tuple(parse_container(self._document(c)) for c in mine),
                 networks=tuple(
@@ -230,7 +230,7 @@ class MemoryEngine(Engine):
                 volumes=frozenset(name for name in self.volumes if f"{project}_" in name),
                 images={tag: image for tag, image in self.images.items() if tag.startswith(f"{project}-")},
                 proxy=volume,
-                records=history.parse(volume.records),
+                records=records,
             )
 
     def image(self, reference: str) -> Image:

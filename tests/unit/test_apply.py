@@ -75,13 +75,16 @@ def migrating() -> MemoryEngine:
     return target
 
 
+BACK = to(minutes=9)
+
+
 @dataclass(frozen=True)
 class Scenario:
     """An engine, a plan for it, and the plan of whoever takes its settings back."""
 
     make: Make
     plans: Plans
-    back: Plans = to(minutes=9)
+    back: Plans = BACK
     serves: bool = True
     moves_the_port: bool = False
     app_containers: int = 1
@@ -474,7 +477,7 @@ def test_scenarios_are_what_they_say() -> None:
 def test_what_can_not_be_cleaned_up_is_a_warning_and_the_rest_goes_on() -> None:
     target, report = deployed(), quiet()
     plan = release(target)
-    target.fails = lambda _, call, after: EngineError("it is busy.") if call == f"stop_container {LIVE}" else None
+    target.fails = lambda _, call, __: EngineError("it is busy.") if call == f"stop_container {LIVE}" else None
     apply(plan, target, report)
     assert report.warnings == ["it is busy; the next `deploy` tries again"]
     assert LIVE not in [c.name for c in target.containers.values()], "the removal behind it went on"
