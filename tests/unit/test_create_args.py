@@ -73,7 +73,7 @@ def test_hardening(spec: Any) -> None:
 
 def test_units() -> None:
     assert body()["Healthcheck"] == {
-        "Test": ["CMD", "/probe"],
+        "Test": ["CMD", "/usr/local/bin/probe", "8000", "/health"],
         "Interval": 1_000_000_000,
         "Timeout": 3_000_000_000,
         "StartPeriod": 30_000_000_000,

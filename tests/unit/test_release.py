@@ -34,13 +34,13 @@ def test_live_is_what_the_file_names_if_it_runs() -> None:
     newer = replace(one, name="newer", created="2027")
 
     def live(upstream: str, *containers: object) -> str:
-        found = live_container(STACK, Observed(containers=containers, upstream=upstream))  # type: ignore[arg-type]
+        found = live_container(STACK, Observed(containers=containers, proxy=proxy.Volume(upstream)))  # type: ignore[arg-type]
         return found.name if found else ""
 
-    file = proxy.upstream_file(LIVE, 8000)
+    file = proxy.upstream_file([LIVE], 8000)
     assert live(file, one, newer) == LIVE
-    assert live(proxy.upstream_file("newer", 8000), one, newer) == "newer"
-    assert live(proxy.upstream_file("app", 8000), one, newer) == "newer", "the alias"
+    assert live(proxy.upstream_file(["newer"], 8000), one, newer) == "newer"
+    assert live(proxy.upstream_file(["app"], 8000), one, newer) == "newer", "the alias"
     assert live("", one) == LIVE
     assert live(file, replace(one, state="exited"), newer) == "newer"
     assert live(file, replace(one, state="exited")) == ""
