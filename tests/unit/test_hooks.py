@@ -54,7 +54,7 @@ def test_nothing_is_read_from_our_input() -> None:
 
 
 def test_failure_has_the_last_lines() -> None:
-    with pytest.raises(OrchestratorError, match="the hook sh -c .* ended with code 7") as caught:
+    with pytest.raises(OrchestratorError, match=r"the hook sh -c .* ended with code 7") as caught:
         hooks.run(hook("sh", "-c", "seq 30; exit 7"), quiet())
     assert caught.value.detail == tuple(str(number) for number in range(11, 31))
 
