@@ -17,7 +17,6 @@ COPY config/probe /usr/local/bin/probe
 RUN chmod -R u=rwX,go=rX /etc/nginx \
  && chmod 0755 /etc/nginx/entrypoint /etc/nginx/use /usr/local/bin/probe \
  && cp upstream/upstream.conf upstream.default.conf \
- && find . -type f -exec sha256sum {} + | sort | sha256sum | cut -c1-64 > own \
  && chown -R 10002:10002 upstream \
  && install -d -o 10001 -g 10001 -m 0755 /static
 USER 10002:10002

@@ -30,9 +30,11 @@ def container(name: str, body: Mapping[str, Any], engine: Engine) -> Iterator[st
     try:
         yield name
     finally:
-        # SIGTERM first: an interrupted agent takes its unfinished parts away.
-        engine.stop_container(name, 10)
-        engine.remove_container(name)
+        try:
+            # SIGTERM first: an interrupted agent takes its unfinished parts away.
+            engine.stop_container(name, 10)
+        finally:
+            engine.remove_container(name)
 
 
 def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:

@@ -15,11 +15,15 @@ from orchestrator.errors import EngineError, Interrupted, NoEngine, Orchestrator
 from orchestrator.perform import perform
 from orchestrator.report import Reporter
 from orchestrator.steps import (
+    CopyProxyConfig,
     CreateContainer,
     CreateNetwork,
     Drain,
+    ForgetRelease,
+    Migrate,
     MovePort,
     Plan,
+    RecordRelease,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
@@ -192,6 +196,13 @@ def inverse(step: Step, done: list[Step]) -> tuple[Step, ...]:  # noqa: PLR0911 
             # Not asked for: what served before is not this plan's to prove.
             back = replace(step, cause="", content=step.previous, previous="", path="")
             return (*ready, back, Drain(step.target, "", timeout=step.drain))
+        case Migrate():
+            # It removes them itself, unless that is what failed.
+            return tuple(RemoveContainer(name, "") for name in step.containers)
+        case CopyProxyConfig():
+            return (RemoveContainer(step.helper, ""),)
+        case RecordRelease():
+            return (ForgetRelease(step.target, "", file=step.record.file),)
         case MovePort():
             return (replace(step, cause="", target=step.source, source=step.target),)
         case UseProxyConfig():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 import io
 import math
 import socket
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -20,10 +18,10 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 from docker.utils.build import exclude_paths
 
-from orchestrator import history, labels, proxy
+from orchestrator import labels, proxy
 from orchestrator.errors import EngineError, NoEngine, OrchestratorError
-from orchestrator.host import engine_url
-from orchestrator.state import Observed, parse_container, parse_network
+from orchestrator.host import engine_url, unreachable
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume, unix_time
 from orchestrator.steps import Image
 from orchestrator.tars import members, tar_of
 
@@ -37,7 +35,8 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise EngineError(f"could not {doing}: {_explanation(error)}") from error
+        explanation = str(error.explanation or error).strip().rstrip(".")
+        raise EngineError(f"could not {doing}: {explanation}") from error
     except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         # urllib3's own errors are those of a stream that docker-py reads past requests.
         raise NoEngine(
@@ -45,10 +44,6 @@ def _translated(doing: str) -> Iterator[None]:
             hint="see `docker version`, then run the command again; it goes on from what is there.",
             detail=(str(error),),
         ) from error
-
-
-def _explanation(error: APIError) -> str:
-    return str(error.explanation or error).strip().rstrip(".")
 
 
 def connect(environ: Mapping[str, str], version: str = "auto") -> Engine:
@@ -61,21 +56,8 @@ def connect(environ: Mapping[str, str], version: str = "auto") -> Engine:
         kwargs = kwargs_from_env(environment=dict(environ) | {"DOCKER_HOST": host})
         api = APIClient(version=version, timeout=TIMEOUT, use_ssh_client=host.startswith("ssh://"), **kwargs)
     except (DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise _unreachable(host, str(error)) from error
+        raise unreachable(host, str(error)) from error
     return Engine(api, host, environ)
-
-
-def _unreachable(host: str, text: str) -> NoEngine:
-    if "Permission denied" in text:
-        return NoEngine(
-            f"the Docker engine at {host} refuses this user.",
-            hint="add yourself to its group (`sudo usermod -aG docker $USER`) and log in anew, or use sudo.",
-        )
-    return NoEngine(
-        f"no Docker engine answers at {host}.",
-        hint="`python3 -m orchestrator setup` installs and starts one; or set DOCKER_HOST to one that runs.",
-        detail=(text,) if host.startswith(("ssh", "tcp", "http")) else (),
-    )
 
 
 def context_files(root: Path) -> frozenset[str]:
@@ -119,11 +101,9 @@ class Engine:
             networks = tuple(parse_network(document) for document in self.api.networks(filters=mine))
             listed = self.api.volumes(filters={"name": f"{project}_"})["Volumes"] or []
             images = self.api.images(filters={"reference": f"{project}-*"})
-        files: Mapping[str, bytes] = {}
-        for container in sorted(containers, key=lambda c: c.running):
-            if container.service == "proxy" and not container.oneoff:
-                files = self.read_folder(container.name, proxy.FOLDER)
-        volume = proxy.parse_volume(files, history.FOLDER)
+        proxies = [c for c in containers if c.service == "proxy" and not c.oneoff]
+        reader = max(proxies, key=lambda c: c.running, default=None)
+        volume, records = parse_volume(self.read_folder(reader.name, proxy.FOLDER) if reader else {})
         return Observed(
             containers=tuple(containers),
             networks=networks,
@@ -131,7 +111,7 @@ class Engine:
             images={tag: str(image["Id"]) for image in images for tag in image["RepoTags"] or ()},
             built={str(image["Id"]): datetime.fromtimestamp(image["Created"], UTC) for image in images},
             proxy=volume,
-            records=history.parse(volume.records),
+            records=records,
         )
 
     def image(self, reference: str) -> Image:
@@ -202,22 +182,16 @@ class Engine:
             )
 
     def remove_network(self, name: str) -> None:
-        with _translated(f"remove network {name}"):
-            try:
-                self.api.remove_network(name)
-            except NotFound:
-                return
+        with _translated(f"remove network {name}"), suppress(NotFound):
+            self.api.remove_network(name)
 
     def create_volume(self, body: Mapping[str, Any]) -> None:
         with _translated(f"create volume {body['Name']}"):
             self.api.create_volume(body["Name"], driver=body["Driver"], labels=dict(body["Labels"]))
 
     def remove_volume(self, name: str) -> None:
-        with _translated(f"remove volume {name}"):
-            try:
-                self.api.remove_volume(name)
-            except NotFound:
-                return
+        with _translated(f"remove volume {name}"), suppress(NotFound):
+            self.api.remove_volume(name)
 
     def create_container(
         self, name: str, body: Mapping[str, Any], more_networks: tuple[str, ...] = (), alias: str = ""
@@ -238,11 +212,8 @@ class Engine:
 
     def stop_container(self, name: str, grace: float) -> None:
         """Stopping what is gone or stopped already is done."""
-        with _translated(f"stop container {name}"):
-            try:
-                self.api.stop(name, timeout=round(grace))
-            except NotFound:
-                return
+        with _translated(f"stop container {name}"), suppress(NotFound):
+            self.api.stop(name, timeout=round(grace))
 
     def connect_network(self, name: str, network: str, alias: str) -> None:
         """Joins a container to a network, and publishes its ports if they are that network's; being on it is done."""
@@ -361,7 +332,7 @@ class Engine:
         Both ends are on the engine's clock, and past events are replayed, so nothing is missed between a start and
         this call. A health event is named `health_status: healthy`.
         """
-        whole, fraction = _seconds(since)
+        whole, fraction = unix_time(since)
         with _translated(f"watch container {container}"):
             # The API takes fractions of a second, which docker-py's signature does not say.
             start: Any = f"{whole}.{fraction}"
@@ -409,11 +380,8 @@ class Engine:
 
     def remove_image(self, reference: str) -> None:
         """Removes a tag, and the image with its last one; what is gone is done."""
-        with _translated(f"remove image {reference}"):
-            try:
-                self.api.remove_image(reference)
-            except NotFound:
-                return
+        with _translated(f"remove image {reference}"), suppress(NotFound):
+            self.api.remove_image(reference)
 
     def pull(self, reference: str) -> Iterator[dict[str, Any]]:
         """Pulls an image; yields the engine's progress messages."""
@@ -424,9 +392,3 @@ class Engine:
         """Makes an image of one layer from an open root file system tar."""
         with _translated(f"import {repository}:{tag}"):
             self.api.import_image_from_data(tar, repository=repository, tag=tag, changes=changes)
-
-
-def _seconds(iso: str) -> tuple[int, str]:
-    """`2026-11-24T10:15:02.123456789Z` as whole seconds and the fraction's digits."""
-    whole, _, fraction = iso.rstrip("Z").partition(".")
-    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")), (fraction or "0")[:9]

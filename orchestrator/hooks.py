@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections import deque
+from contextlib import suppress
 from threading import Timer
 
 from orchestrator.errors import OrchestratorError
@@ -37,9 +38,13 @@ def run(step: RunHook, report: Reporter) -> None:
         ) from error
     late: list[bool] = []
 
+    def end_all() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
     def expire() -> None:
         late.append(True)
-        os.killpg(child.pid, signal.SIGKILL)
+        end_all()
 
     timer = Timer(step.timeout, expire)
     timer.start()
@@ -48,14 +53,12 @@ def run(step: RunHook, report: Reporter) -> None:
             last.append(line.rstrip())
             report.say(f"     {line.rstrip()}")
         code = child.wait()
-    except BaseException:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        raise
     finally:
         timer.cancel()
+        end_all()
+        child.wait()
         if child.stdout:
             child.stdout.close()
-    if code != 0:
+    if code != 0 or late:
         how = f"did not end within {step.timeout:g} s" if late else f"ended with code {code}"
         raise OrchestratorError(f"the hook {step.target} {how}.", detail=tuple(last))

@@ -97,6 +97,20 @@ def engine_url(environ: Mapping[str, str] = os.environ, *, socket_path: str = DE
     return f"unix://{next(answering, socket_path)}"
 
 
+def unreachable(host: str, text: str) -> NoEngine:
+    """The error for an engine that can't be talked to; `text` is what came of trying."""
+    if "Permission denied" in text:
+        return NoEngine(
+            f"the Docker engine at {host} refuses this user.",
+            hint="add yourself to its group (`sudo usermod -aG docker $USER`) and log in anew, or use sudo.",
+        )
+    return NoEngine(
+        f"no Docker engine answers at {host}.",
+        hint="`python3 -m orchestrator setup` installs and starts one; or set DOCKER_HOST to one that runs.",
+        detail=(text,) if host.startswith(("ssh", "tcp", "http")) else (),
+    )
+
+
 def candidates(environ: Mapping[str, str], socket_path: str = DEFAULT.socket) -> tuple[str, ...]:
     """Where an engine may listen: the socket of DOCKER_HOST, else the system's, a rootless one, those of desktops."""
     docker_host = environ.get("DOCKER_HOST", "")

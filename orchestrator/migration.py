@@ -20,7 +20,7 @@ def migrate(step: Migrate, engine: Engine, report: Reporter) -> None:
     """Does it; `report.facts` gets `migrated` and `snapshot`. Where it fails, the database is as the migration left it:
     ours keeps nothing of a step that failed."""
     if step.check is not None:
-        code, log = _run(f"{step.target}-check", step.check, CHECK_TIMEOUT, engine)
+        code, log = _run(step.containers[0], step.check, CHECK_TIMEOUT, engine)
         if code == NOTHING_TO_DO:
             return
         if code != PENDING:
@@ -45,7 +45,7 @@ def _run(name: str, body: Mapping[str, Any], timeout: float, engine: Engine) -> 
 
 
 def _snapshot(step: Migrate, engine: Engine, report: Reporter) -> None:
-    name = f"{step.target}-snapshot"
+    name = step.containers[1]
     with agent_run.container(name, step.snapshot, engine):
         try:
             report.facts["snapshot"] = agent_run.result(name, engine, report)["snapshot"]

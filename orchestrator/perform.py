@@ -19,6 +19,7 @@ from orchestrator.steps import (
     CreateNetwork,
     CreateVolume,
     Drain,
+    ForgetRelease,
     JoinNetwork,
     Migrate,
     MovePort,
@@ -46,7 +47,7 @@ DRAIN_CALL = 5
 PORT_ANSWERS = 10.0
 
 
-def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0912 - one flat table of steps
+def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0912, PLR0915 - one table
     """One step on the engine; what the outcome should tell goes to `report.facts`."""
     match step:
         case CreateNetwork():
@@ -93,6 +94,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
             drain(step, engine, report)
         case RecordRelease():
             record(step, engine, report)
+        case ForgetRelease():
+            engine.run_in(step.target, ("rm", "-f", f"{proxy.FOLDER}/{history.FOLDER}/{step.file}"))
         case RemoveImage():
             engine.remove_image(step.target)
         case _:
@@ -123,14 +126,12 @@ def _in_proxy(name: str, command: tuple[str, ...], engine: Engine) -> None:
 
 
 def copy_config(step: CopyProxyConfig, engine: Engine) -> None:
-    """Copies /etc/nginx of an image to the proxy's volume, through a container that is never started."""
-    helper = f"{step.target}-config"
-    engine.remove_container(helper)
-    engine.create_container(helper, {"Image": step.image, "HostConfig": {"NetworkMode": "none"}})
+    """Copies /etc/nginx of an image to the proxy's volume."""
+    engine.create_container(step.helper, step.body)
     try:
-        files = engine.read_folder(helper, "/etc/nginx")
+        files = engine.read_folder(step.helper, "/etc/nginx")
     finally:
-        engine.remove_container(helper)
+        engine.remove_container(step.helper)
     folder, volume = proxy.config_folder(step.image_id), proxy.FOLDER.rpartition("/")[2]
     wanted = {f"{folder}/{name}": text for name, text in files.items() if not name.startswith(f"{volume}/")}
     engine.write_files(step.target, proxy.FOLDER, wanted)
@@ -159,7 +160,8 @@ def move_port(step: MovePort, engine: Engine, report: Reporter) -> None:
 class _Watch:
     """Asks Nginx itself at a published port, again and again, and notes the longest time between two good answers.
 
-    Without an address (a remote engine's port may be out of reach) it is the time of the whole block.
+    Without an address, or where nobody answers there to begin with (the port of a remote engine, or of the one that we
+    are a container of, may be out of reach), it is the time of the whole block.
     """
 
     def __init__(self, address: tuple[str, int] | None) -> None:
@@ -172,6 +174,8 @@ class _Watch:
         if self.address and self._answers():
             self._last = time.monotonic()
             self._thread.start()
+        else:
+            self.address = None
         return self
 
     def __exit__(self, *_: object) -> None:

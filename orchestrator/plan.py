@@ -11,16 +11,14 @@ from datetime import UTC, datetime, timedelta
 from orchestrator import create_args, history, labels
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import ServiceSpec, Stack
-from orchestrator.proxy_plan import ask, plan_proxy
+from orchestrator.proxy_plan import ask, plan_proxy, revive_proxy
 from orchestrator.release import AppPlan, live_containers, plan_app
 from orchestrator.services import remove_steps, replace_in_place, revive, sort_containers, stop_steps
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import (
-    CreateContainer,
     CreateNetwork,
     CreateVolume,
     Image,
-    MovePort,
     Part,
     Plan,
     RecordRelease,
@@ -106,12 +104,12 @@ def _in_order(
         # Nothing serves, so everything starts side by side and is waited for at the end.
         steps += app.part.prepare + proxy.prepare + backup.prepare
         steps += app.migration.start + backup.start
-        if proxy.start and not app.proxy_runs:
+        if proxy.start and not app.proxy_serves:
             # It reads the file when it starts.
             steps += app.write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
         else:
             steps += app.migration.wait + app.part.start + app.part.wait + app.switch + proxy.start + proxy.wait
-        steps += (prove if app.part.start or proxy.start else ()) + proven + backup.wait
+        steps += (prove if proxy.start else ()) + proven + backup.wait
     return steps + app.drain + app.part.finish + proxy.finish + backup.finish
 
 
@@ -130,23 +128,35 @@ def reconcile(
     app_spec, proxy_spec, backup_spec = (stack.service(name) for name in (stack.upstream, "proxy", "backup"))
     found = sort_containers(stack, app_spec, images[app_spec.name], observed.of(app_spec.name), fresh, prefer)
     if again:
-        proxy, backup = (_revived(stack, spec, observed) for spec in (proxy_spec, backup_spec))
+        proxy = revive_proxy(stack, proxy_spec, observed)
+        backup = _revived(stack, backup_spec, observed)
     else:
         proxy = plan_proxy(stack, proxy_spec, images["proxy"], observed, fresh)
         backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
         backup = replace_in_place(stack, backup_spec, images["backup"], backup_found)
-    proxy_name = _proxy_container(observed, proxy)
     agent = images["backup"].reference
-    app = plan_app(stack, observed, images[app_spec.name], found, proxy_name, now=now, agent=agent, again=again)
-    last_proxy = _last_proxy(proxy, proxy_name)
+    wanted = frozenset(image.id for image in images.values())
+    image = images[app_spec.name]
+    app = plan_app(
+        stack,
+        observed,
+        image,
+        found,
+        proxy.tell,
+        proxy_serves=proxy.serves,
+        now=now,
+        agent=agent,
+        wanted=wanted,
+        again=again,
+    )
     record: tuple[Step, ...] = ()
     if app.fresh:
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])
-        record = (RecordRelease(last_proxy, "", record=app.record, superfluous=superfluous),)
+        record = (RecordRelease(proxy.last, "", record=app.record, superfluous=superfluous),)
     steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
-    steps += _in_order(app, proxy, backup, ask(stack, last_proxy), record)
+    steps += _in_order(app, proxy.part, backup, ask(stack, proxy.last), record)
     steps += _orphans(stack, observed, now) + app.prune
-    serving = bool(live) and any(c.running for c in observed.of("proxy"))
+    serving = bool(live) and proxy.serves
     return Plan(
         steps, release=app.release, previous=app.previous, serving=serving, record=app.record if app.fresh else None
     )
@@ -157,22 +167,6 @@ def _revived(stack: Stack, spec: ServiceSpec, observed: Observed) -> Part:
     containers = observed.of(spec.name)
     running = [container for container in containers if container.running]
     return revive(stack, spec, (running or containers)[-1]) if containers else Part()
-
-
-def _proxy_container(observed: Observed, part: Part) -> str:
-    """The proxy to tell of a new upstream: the one that serves, else the one that this plan makes or starts."""
-    running = [container for container in observed.of("proxy") if container.running]
-    if running:
-        return running[-1].name
-    created = [step.target for step in part.prepare if isinstance(step, CreateContainer)]
-    existing = [container.name for container in observed.of("proxy")]
-    return (created or existing)[-1]
-
-
-def _last_proxy(part: Part, serving: str) -> str:
-    """The proxy that has the port when the plan has been applied."""
-    made = [step.target for step in (*part.prepare, *part.start) if isinstance(step, CreateContainer | MovePort)]
-    return made[-1] if made else serving
 
 
 def plan_down(stack: Stack, observed: Observed, *, volumes: bool) -> Plan:

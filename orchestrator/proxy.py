@@ -22,8 +22,8 @@ _USE = "/etc/nginx/use"
 
 @dataclass(frozen=True)
 class Volume:
-    """What stands on the proxy's volume. `config` is (id of the image that the container is made of, id of the image
-    whose configuration it runs), or empty; `records` the files of the releases' history by name."""
+    """What stands on the proxy's volume. `config` is (beginning of a proxy container's id, id of the image whose
+    configuration it runs instead of its own), or empty; `records` the files of the releases' history by name."""
 
     upstream: str = ""
     maintenance: str = ""
@@ -39,7 +39,7 @@ def parse_volume(files: Mapping[str, bytes], records_folder: str) -> Volume:
     return Volume(
         upstream=texts.get(FILE, ""),
         maintenance=texts.get(MAINTENANCE, ""),
-        config=(words[2], words[3]) if len(words) == 4 else (),
+        config=(words[0], words[3]) if len(words) == 4 else (),
         records={name.removeprefix(prefix): text for name, text in texts.items() if name.startswith(prefix)},
     )
 

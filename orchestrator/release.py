@@ -89,7 +89,7 @@ class AppPlan:
     release: str
     previous: str
     serving: bool
-    proxy_runs: bool
+    proxy_serves: bool
     fresh: bool
     record: history.Record = field(default_factory=lambda: history.Record("", "", ""))
 
@@ -141,19 +141,20 @@ def plan_app(
     found: Sorted,
     proxy_container: str,
     *,
+    proxy_serves: bool,
     now: datetime,
     agent: str,
+    wanted: frozenset[str],
     again: str = "",
 ) -> AppPlan:
     """Steps that bring the wanted release of the app into service.
 
-    `proxy_container` is the running proxy, or the one that this plan makes; it is told of the new upstream. `agent` is
-    the image that takes snapshots. `again` is the release that a rollback goes back to: it keeps its id, and the
-    schema stays.
+    `proxy_container` is told of the new upstream: the proxy that serves (`proxy_serves`), else the one that this plan
+    makes or starts. `agent` is the image that takes snapshots, `wanted` the ids of the images of all services. `again`
+    is the release that a rollback goes back to: it keeps its id, and the schema stays.
     """
     spec = stack.service(stack.upstream)
     live = live_containers(stack, observed)
-    proxy_runs = any(c.running for c in observed.of("proxy"))
     same_schema = any(c.image_id == image.id or (image.schema and image.schema == c.schema) for c in live)
     migrates = bool(spec.migrate) and not again and not same_schema
     if migrates and any(c.state == "created" for c in found.keep):
@@ -182,7 +183,7 @@ def plan_app(
         migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
         prepare = (*migration.prepare, *prepare)
     left = "another one is right" if found.keep else "is replaced"
-    serving = bool(live) and live[0].release != release and proxy_runs
+    serving = bool(live) and live[0].release != release and proxy_serves
     last = next(reversed(history.good(observed.records)), "")
     # One whose run was killed before it was proven is as good as new.
     fresh = not found.keep or release != last
@@ -199,7 +200,15 @@ def plan_app(
     if observed.upstream != upstream:
         write = (WriteUpstream(proxy_container, f"traffic goes {cause}", content=upstream, previous=observed.upstream),)
         switch = (
-            SwitchTraffic(proxy_container, cause, content=upstream, previous=observed.upstream, drain=drain_timeout),
+            SwitchTraffic(
+                proxy_container,
+                cause,
+                content=upstream,
+                previous=observed.upstream,
+                port=port,
+                path=path,
+                drain=drain_timeout,
+            ),
         )
     elif stops or restarts:
         # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
@@ -215,15 +224,15 @@ def plan_app(
         ),
         write=write,
         switch=switch,
-        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_runs and stops else (),
+        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_serves and stops else (),
         hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
         hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
-        prune=_prune(stack, observed, image, now) if fresh else (),
+        prune=_prune(stack, observed, wanted, now) if fresh else (),
         names=tuple(names),
         release=release,
         previous=previous,
         serving=serving,
-        proxy_runs=proxy_runs,
+        proxy_serves=proxy_serves,
         fresh=fresh,
         record=history.Record(
             release=release,
@@ -247,12 +256,15 @@ def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: 
     return served[last].previous if last == release else last
 
 
-def _prune(stack: Stack, observed: Observed, image: Image, now: datetime) -> tuple[Step, ...]:
-    """Images of the stack that no rollback needs and nothing runs. One that was never released may be just built, by
-    somebody who waits for the lock: it stays for a while."""
-    used = {container.image_id for container in observed.containers}
+def _prune(stack: Stack, observed: Observed, wanted: frozenset[str], now: datetime) -> tuple[Step, ...]:
+    """Images of the stack that no rollback needs and nothing runs, nor their configuration. `wanted` are what this plan
+    takes. One that was never released may be just built, by somebody who waits for the lock: it stays for a while.
+    Without a proxy there is no history to be read (after `down`), which is not to say that there is none."""
+    if not observed.records:
+        return ()
+    used = {container.image_id for container in observed.containers} | set(observed.proxy.config[1:])
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
-    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | latest | {image.id}
+    kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | latest | wanted
     released = {record.image_id for record in observed.records}
     repositories = {spec.image for spec in stack.services if spec.target}
     cause = f"not among the last {stack.releases.keep} releases"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orchestrator import labels, proxy
+from orchestrator import history, labels, proxy
 from orchestrator.history import Record
 
 
@@ -146,6 +148,18 @@ def parse_network(document: Mapping[str, Any]) -> ObservedNetwork:
         key=(document.get("Labels") or {}).get(labels.NETWORK_KEY, ""),
         internal=bool(document.get("Internal")),
     )
+
+
+def parse_volume(files: Mapping[str, bytes]) -> tuple[proxy.Volume, tuple[Record, ...]]:
+    """From the files of the proxy's volume: its state, and the history of releases."""
+    volume = proxy.parse_volume(files, history.FOLDER)
+    return volume, history.parse(volume.records)
+
+
+def unix_time(iso: str) -> tuple[int, str]:
+    """`2026-11-24T10:15:02.123456789Z` as whole seconds and the fraction's digits."""
+    whole, _, fraction = iso.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")), (fraction or "0")[:9]
 
 
 def last_probe(document: Mapping[str, Any]) -> str:

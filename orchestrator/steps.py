@@ -139,6 +139,11 @@ class Migrate(Step):
     job: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float = 600.0
 
+    @property
+    def containers(self) -> tuple[str, str, str]:
+        """The names of its containers: of the check, the snapshot and the migration."""
+        return f"{self.target}-check", f"{self.target}-snapshot", self.target
+
 
 @dataclass(frozen=True)
 class WriteUpstream(Step):
@@ -166,11 +171,17 @@ class SwitchTraffic(Step):
 
 @dataclass(frozen=True)
 class CopyProxyConfig(Step):
-    """Copies the configuration in image `image` to the volume of the proxy `target`, where nothing reads it yet."""
+    """Copies the configuration in image `image_id` to the volume of the proxy `target`, where nothing reads it yet;
+    through a container of it, `body`, that is never started."""
 
     doing = "copy configuration"
-    image: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     image_id: str = ""
+
+    @property
+    def helper(self) -> str:
+        """The container's name."""
+        return f"{self.target}-config"
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,14 @@ class RecordRelease(Step):
     doing = "record release"
     record: Record = field(default_factory=lambda: Record("", "", ""), repr=False)
     superfluous: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForgetRelease(Step):
+    """Takes a record off the volume of the proxy `target`."""
+
+    doing = "forget release"
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,72 @@ class Contract:
             assert (container.name, container.service, container.state) == (name, "app", "created")
             assert not container.oneoff
             assert self.engine.observe(f"{self.project}-other").containers == ()
-            images = self.engine.observe(self.project, [self.image, "ut-no-such-image:1"]).images
-            assert dict(images) == {self.image: self.engine.image_id(self.image)}
+
+    def images_of_a_project(self) -> None:
+        found = self.engine.image(self.image)
+        assert (found.reference, found.id) == (self.image, self.engine.image_id(self.image))
+        assert self.engine.image(found.id).id == found.id
+        assert self.engine.image("ut-no-such-image:1").id == ""
+        name = f"{self.project}-app:1"
+        assert dict(self.engine.observe(self.project).images) == {}
+        self.engine.tag(self.image, f"{self.project}-app", "1")
+        try:
+            assert dict(self.engine.observe(self.project).images) == {name: found.id}
+            assert dict(self.engine.observe(f"{self.project}-other").images) == {}
+        finally:
+            self.engine.remove_image(name)
+        self.engine.remove_image(name)
+        assert (self.engine.image_id(name), self.engine.image_id(self.image)) == ("", found.id)
+
+    def an_image_in_use_is_not_removed(self) -> None:
+        """With its last name, that is: while it has another, only the name goes."""
+        name = f"{self.project}-app:1"
+        self.engine.tag(self.image, f"{self.project}-app", "1")
+        with self.container("user", self.body(Image=name)) as container:
+            self.engine.start_container(container)
+            self.engine.remove_image(name)
+            assert self.engine.image_id(name) == ""
+            assert self.state(container) == "running"
+
+    def files_and_folders(self) -> None:
+        with self.container("files", self.body()) as name:
+            files = {"one": b"1", "deep/er/two": b"\x00\xff", "deep/three": b""}
+            self.engine.write_files(name, "/tmp", files)
+            assert self.engine.read_folder(name, "/tmp") == files
+            assert self.engine.read_folder(name, "/tmp/deep") == {"er/two": b"\x00\xff", "three": b""}
+            assert self.engine.read_folder(name, "/tmp/one") == {"": b"1"}
+            assert self.engine.read_folder(name, "/nowhere") == {}
+            self.engine.write_files(name, "/tmp", {"one": b"2"})
+            assert self.engine.read_file(name, "/tmp/one") == "2"
+            with pytest.raises(EngineError, match=r"(?i)no such container"):
+                self.engine.write_files(f"{name}-gone", "/tmp", {"one": b"1"})
+
+    def joining_and_leaving_a_network(self) -> None:
+        """Twice is once; and a container that has left all of its networks can join them again."""
+        name = f"{self.project}_net"
+        mark = {labels.PROJECT: self.project, labels.NETWORK_KEY: "net"}
+        self.engine.create_network({"Name": name, "Driver": "bridge", "Internal": False, "Labels": mark})
+
+        def networks() -> frozenset[str]:
+            (container,) = self.engine.observe(self.project).containers
+            return container.limits.networks
+
+        try:
+            joined = {"EndpointsConfig": {name: {"Aliases": ["app"]}}}
+            body = self.body(NetworkingConfig=joined, HostConfig={"NetworkMode": name})
+            with self.container("moves", body) as container:
+                self.engine.start_container(container)
+                assert networks() == {name}
+                for _ in range(2):
+                    self.engine.disconnect_network(container, name)
+                    assert networks() == frozenset()
+                for _ in range(2):
+                    self.engine.connect_network(container, name, "app")
+                    assert networks() == {name}
+                with pytest.raises(EngineError, match="not found"):
+                    self.engine.connect_network(container, f"{name}-none", "app")
+        finally:
+            self.engine.remove_network(name)
 
     def a_port_has_one_owner(self) -> None:
         port = "18765"

@@ -19,13 +19,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
-from orchestrator import history, labels, proxy
+from orchestrator import labels, proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
-from orchestrator.state import Observed, parse_container, parse_network
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume
 from orchestrator.steps import Image
 
 NEVER = "0001-01-01T00:00:00Z"
+#: What the snapshot agent says at its end, unless a test has it say something else.
+SNAPSHOT = "20261124T101500-abcdef0"
+SNAPSHOT_DONE = json.dumps({"event": "done", "snapshot": SNAPSHOT, "bytes": 1000, "sha256": "0" * 64, "databases": []})
 #: What stands on the proxy's upstream volume before anything else does: the image's own file.
 DEFAULT_UPSTREAM = proxy.upstream_file(["app"], 8000)
 
@@ -79,9 +82,7 @@ class Container:
     @property
     def ports(self) -> set[str]:
         bindings = self.body.get("HostConfig", {}).get("PortBindings") or {}
-        return (
-            set() if not self.publishes else {binding["HostPort"] for values in bindings.values() for binding in values}
-        )
+        return {b["HostPort"] for values in bindings.values() for b in values} if self.publishes else set()
 
 
 class MemoryEngine(Engine):
@@ -92,6 +93,8 @@ class MemoryEngine(Engine):
         self.environ = {}
         self.images = dict(images or {})
         self.fixed: dict[str, str] = {}
+        #: The files that containers of an image begin with, by the image's id and path.
+        self.image_files: dict[str, dict[str, bytes]] = {}
         self.containers: dict[str, Container] = {}
         self.networks: dict[str, Mapping[str, Any]] = {}
         self.volumes: dict[str, dict[str, bytes]] = {}
@@ -117,7 +120,7 @@ class MemoryEngine(Engine):
     def copy(self) -> MemoryEngine:
         """Another engine in the same state, with no call made yet and none that fails."""
         other = MemoryEngine(self.images)
-        other.fixed = dict(self.fixed)
+        other.fixed, other.image_files = dict(self.fixed), dict(self.image_files)
         other.containers = {
             key: replace(c, files=dict(c.files), networks=dict(c.networks)) for key, c in self.containers.items()
         }
@@ -136,11 +139,19 @@ class MemoryEngine(Engine):
         raise EngineError(f"could not look at container {name}: No such container: {name}")
 
     def picture(self) -> dict[str, Any]:
-        """Everything that undo must bring back. Empty volumes are left out: they stay, since they may hold data."""
+        """Everything that undo must bring back. Empty volumes are left out: they stay, since they may hold data; and so
+        are configurations on the volume, which are read by nobody until the mark names them."""
         self._settle()
-        containers = {c.name: (c.id, c.state == "running", c.loaded) for c in self.containers.values()}
-        files = {name: files for name, files in self.volumes.items() if files}
-        return {"containers": containers, "networks": sorted(self.networks), "files": json.dumps(str(files))}
+        containers = {
+            c.name: (c.id, c.state == "running", c.loaded, c.config, c.publishes, sorted(c.networks))
+            for c in self.containers.values()
+        }
+        files = {
+            name: {path: text for path, text in sorted(files.items()) if not path.startswith("config-")}
+            for name, files in self.volumes.items()
+            if files
+        }
+        return {"containers": containers, "networks": sorted(self.networks), "files": files}
 
     def serving(self) -> str:
         """The healthy app container that a running proxy with the port sends requests to now, the first in the order of
@@ -167,12 +178,17 @@ class MemoryEngine(Engine):
             self.now += timedelta(milliseconds=137)
             if not doing.startswith("start_container"):
                 self._settle()
-        if error := self.fails(number, doing, False):
-            raise error
+        self._fail(number, doing, had_effect=False)
         yield
-        if error := self.fails(number, doing, True):
-            raise error
+        self._fail(number, doing, had_effect=True)
         self.watch(doing)
+
+    def _fail(self, number: int, doing: str, *, had_effect: bool) -> None:
+        if error := self.fails(number, doing, had_effect):
+            if isinstance(error, Killed):
+                # A process that is gone calls nothing any more, whatever its `finally` blocks would have done.
+                self.fails = lambda *_: Killed()
+            raise error
 
     def _id(self) -> str:
         self._serial += 1
@@ -187,12 +203,12 @@ class MemoryEngine(Engine):
         for key in (container.name, probe, command, container.body["Image"], container.service):
             if key in self.scripts:
                 return self.scripts[key]
-        return Script()
+        return Script(exits=0, out=(SNAPSHOT_DONE,)) if command.startswith("snapshot") else Script()
 
     def _mounted(self, container: Container, path: str) -> tuple[dict[str, bytes], str]:
-        """The files that hold `path`, and its name there."""
+        """The files that hold `path`, and its name there; "" is the folder that holds all of them."""
         for mount in container.body.get("HostConfig", {}).get("Mounts") or []:
-            if path.startswith(mount["Target"].rstrip("/") + "/"):
+            if f"{path}/".startswith(mount["Target"].rstrip("/") + "/"):
                 return self.volumes[mount["Source"]], path.removeprefix(mount["Target"]).strip("/")
         return container.files, path
 
@@ -205,7 +221,7 @@ class MemoryEngine(Engine):
             for container in sorted(mine, key=lambda c: c.state == "running"):
                 if container.service == "proxy" and container.labels.get(labels.ONEOFF) != "True":
                     files, _ = self._mounted(container, proxy.PATH)
-            volume = proxy.parse_volume(files, history.FOLDER)
+            volume, records = parse_volume(files)
             return Observed(
                 containers=tuple(parse_container(self._document(c)) for c in mine),
                 networks=tuple(
@@ -214,7 +230,7 @@ class MemoryEngine(Engine):
                 volumes=frozenset(name for name in self.volumes if f"{project}_" in name),
                 images={tag: image for tag, image in self.images.items() if tag.startswith(f"{project}-")},
                 proxy=volume,
-                records=history.parse(volume.records),
+                records=records,
             )
 
     def image(self, reference: str) -> Image:
@@ -322,7 +338,11 @@ class MemoryEngine(Engine):
             networks |= dict.fromkeys(more_networks, (alias,))
             for network in networks.keys() - self.networks.keys():
                 raise EngineError(f"could not create container {name}: network {network} not found")
+            # As the real one, a container has its image's labels too.
+            marks = {labels.FIXED: self.fixed[image_id]} if self.fixed.get(image_id) else {}
+            body = {**body, "Labels": marks | dict(body.get("Labels") or {})}
             made = Container(self._id(), name, body, image_id, self._time(), networks)
+            made.files = dict(self.image_files.get(image_id, {}))
             for mount in body.get("HostConfig", {}).get("Mounts") or []:
                 volume = self.volumes.setdefault(mount["Source"], {})
                 if mount["Target"] == proxy.FOLDER and not volume:
@@ -352,13 +372,18 @@ class MemoryEngine(Engine):
         for container in self.containers.values():
             if container.reading:
                 files, at = self._mounted(container, proxy.PATH)
-                if not self._resolves(files[at].decode()):
+                if not self._resolves(files[at].decode(), container) and self._resolves(DEFAULT_UPSTREAM, container):
                     files[at] = DEFAULT_UPSTREAM.encode()
+                mark = files.get(proxy.CONFIG_MARK, b"").decode().split()
+                container.config = mark[1] if mark and container.id.startswith(mark[0]) else ""
                 container.loaded, container.reading = files[at].decode(), False
 
-    def _resolves(self, upstream: str) -> bool:
-        running = [c for c in self.containers.values() if c.state == "running" and c.networks]
-        known = {c.name for c in running} | {alias for c in running for names in c.networks.values() for alias in names}
+    def _resolves(self, upstream: str, asking: Container) -> bool:
+        """Whether the engine's DNS knows all hosts of the file on a network of the proxy that asks."""
+        known: set[str] = set()
+        for other in self.containers.values():
+            for network in other.networks.keys() & asking.networks.keys() if other.state == "running" else ():
+                known |= {other.name, *other.networks[network]}
         return known.issuperset(proxy.upstream_hosts(upstream))
 
     def stop_container(self, name: str, grace: float) -> None:
@@ -375,7 +400,9 @@ class MemoryEngine(Engine):
 
     def _outside(self, container: Container) -> bool:
         """Whether the container's ports are published when it starts: not on internal networks alone."""
-        return not container.networks or any(not self.networks[n]["Internal"] for n in container.networks)
+        if not container.networks:
+            return "NetworkMode" not in container.body.get("HostConfig", {})
+        return any(not self.networks[name]["Internal"] for name in container.networks)
 
     def connect_network(self, name: str, network: str, alias: str) -> None:
         with self._call(f"connect_network {name} {network}"):
@@ -384,6 +411,8 @@ class MemoryEngine(Engine):
                 raise EngineError(f"could not connect {name} to {network}: network {network} not found")
             before = dict(container.networks)
             container.networks.setdefault(network, (alias,))
+            if container.state != "running":
+                return
             container.publishes = container.publishes or self._outside(container)
             for other in self.containers.values():
                 if other is not container and other.state == "running" and other.ports & container.ports:
@@ -411,9 +440,8 @@ class MemoryEngine(Engine):
             files, at = self._mounted(found, path)
             if at in files:
                 return {"": files[at]}
-            inside, _ = self._mounted(found, f"{path}/x")
-            below = f"{path}/" if inside is found.files else ""
-            return {name.removeprefix(below): text for name, text in inside.items() if name.startswith(below)}
+            below = f"{at}/" if at else ""
+            return {name.removeprefix(below): text for name, text in files.items() if name.startswith(below)}
 
     def archive(self, container: str, path: str) -> Iterator[bytes]:
         with self._call(f"archive {container} {path}"):
@@ -427,7 +455,7 @@ class MemoryEngine(Engine):
             for start in range(0, len(data), 1000):
                 yield data[start : start + 1000]
 
-    def run_in(self, container: str, command: Iterable[str]) -> tuple[int, str]:
+    def run_in(self, container: str, command: Iterable[str]) -> tuple[int, str]:  # noqa: PLR0911 - a table of commands
         words = tuple(command)
         with self._call(f"run_in {container} {' '.join(words)}"):
             running = self.named(container)
@@ -440,21 +468,40 @@ class MemoryEngine(Engine):
             files, at = self._mounted(running, proxy.PATH)
             if words[:2] == proxy.switch("")[:2]:
                 text = words[2] or files.get(at, b"").decode()
-                if not self._resolves(text):
+                if not self._resolves(text, running):
                     return 1, f"nginx: [emerg] host not found in upstream {' '.join(proxy.upstream_hosts(text))}\n"
-                files[at], running.loaded = text.encode(), text
+                before, files[at], running.loaded = (files[at], running.loaded), text.encode(), text
+                probe = self.commands.get(
+                    ("/usr/local/bin/probe", words[3]), (0 if self._answering(running) else 1, "")
+                )
+                if words[4] and probe[0]:
+                    files[at], running.loaded = before
+                    return 1, f"{words[4]} is not answered with 200 through the proxy: {probe[1]}"
             elif words[:2] == proxy.use_config("", "", "")[:2]:
-                running.config = words[2]
-                files.pop(proxy.CONFIG_MARK, None)
-                if words[2]:
-                    files[proxy.CONFIG_MARK] = f"own {' '.join(words[2:])}".encode()
-                running.loaded = files.get(at, b"").decode()
+                return self._use_config(running, files, *words[2:])
             elif words[0].endswith("probe") and not self._answering(running):
                 return 1, "502 Bad Gateway\n"
             elif words[0] == "rm":
                 for path in words[2:]:
                     files.pop(path.removeprefix(f"{proxy.FOLDER}/"), None)
             return 0, ""
+
+    def _use_config(
+        self, running: Container, files: dict[str, bytes], folder: str, image: str, config_image: str
+    ) -> tuple[int, str]:
+        """As config/nginx/use does it, and the entrypoint at the next start."""
+        if folder and not any(name.startswith(f"{folder}/") for name in files):
+            return 1, f"nginx: [emerg] open() {folder}/nginx.conf failed\n"
+        if b"broken" in files.get(f"{folder}/nginx.conf", b""):
+            return 1, "nginx: [emerg] unexpected end of file\n"
+        kept = {folder, running.config}
+        files.pop(proxy.CONFIG_MARK, None)
+        if folder:
+            files[proxy.CONFIG_MARK] = f"{running.id[:12]} {folder} {image} {config_image}".encode()
+        for name in [name for name in files if name.startswith("config-") and name.partition("/")[0] not in kept]:
+            del files[name]
+        running.config, running.loaded = folder, files.get(proxy.FILE, b"").decode()
+        return 0, ""
 
     def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
         code, text = self.run_in(container, command)

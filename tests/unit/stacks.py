@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator import create_args, history
 from orchestrator.apply import apply
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 from orchestrator.plan import reconcile
+from orchestrator.release import live_container
 from orchestrator.report import Reporter
 from orchestrator.steps import Image, Plan
-from tests.unit.memory_engine import MemoryEngine
+from tests.unit.memory_engine import MemoryEngine, Script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOW = datetime(2026, 11, 24, 10, 15, 2, tzinfo=UTC)
@@ -34,8 +36,9 @@ APP = ServiceSpec(
     pids=128,
     stop_grace_period=40.0,
     tmpfs={"/tmp": "size=64m"},
-    healthcheck=CHECK,
+    healthcheck=replace(CHECK, test=("/usr/local/bin/probe", "8000", "/health")),
     migrate=("python", "-m", "service.migrate"),
+    migrate_check=("python", "-m", "service.migrate", "--check"),
 )
 PROXY = ServiceSpec(
     name="proxy",
@@ -78,12 +81,23 @@ STACK = Stack(
 )
 IMAGES = {
     "app": Image("shop-app:aaa", "sha256:aaaaaaaaaaaa"),
-    "proxy": Image("shop-proxy:bbb", "sha256:bbbbbbbbbbbb"),
+    "proxy": Image("shop-proxy:bbb", "sha256:bbbbbbbbbbbb", "fixed1"),
     "backup": Image("shop-backup:ccc", "sha256:cccccccccccc"),
 }
 NEW_APP = Image("shop-app:ddd", "sha256:dddddddddddd")
+#: Another configuration of the same proxy, and another proxy.
+NEW_CONFIG = Image("shop-proxy:eee", "sha256:eeeeeeeeeeee", "fixed1")
+THIRD_CONFIG = Image("shop-proxy:999", "sha256:999999999999", "fixed1")
+NEW_PROXY = Image("shop-proxy:fff", "sha256:ffffffffffff", "fixed2")
+#: What `migrate_check` is scripted by, and what says that there is something to migrate.
+CHECK_COMMAND, PENDING = " ".join(APP.migrate_check), Script(exits=3)
 RELEASE = "20261124T101502-aaaaaaa"
 LIVE = "shop-app-20261124t101502-aaaaaaa"
+
+
+def with_releases(stack: Stack = STACK, **changes: Any) -> Stack:
+    """The stack with settings of its releases changed."""
+    return replace(stack, releases=replace(stack.releases, **changes))
 
 
 def with_service(name: str, stack: Stack = STACK, **changes: Any) -> Stack:
@@ -93,9 +107,12 @@ def with_service(name: str, stack: Stack = STACK, **changes: Any) -> Stack:
 
 
 def engine() -> MemoryEngine:
-    """An engine that has the images, and nothing else."""
-    known = [*IMAGES.values(), NEW_APP]
-    return MemoryEngine({image.reference: image.id for image in known})
+    """An engine that has the images of a first deployment, and nothing else."""
+    known = [*IMAGES.values(), NEW_APP, NEW_CONFIG, THIRD_CONFIG, NEW_PROXY]
+    made = MemoryEngine({image.reference: image.id for image in IMAGES.values()})
+    made.fixed = {image.id: image.fixed for image in known if image.fixed}
+    made.image_files = {image.id: {"/etc/nginx/nginx.conf": image.id.encode()} for image in known if image.fixed}
+    return made
 
 
 def quiet() -> Reporter:
@@ -103,9 +120,29 @@ def quiet() -> Reporter:
 
 
 def planned(
-    target: MemoryEngine, stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW
+    target: MemoryEngine,
+    stack: Stack = STACK,
+    images: Mapping[str, Image] = IMAGES,
+    *,
+    now: datetime = NOW,
+    again: str = "",
 ) -> Plan:
-    return reconcile(stack, target.observe(stack.project), images, now)
+    """The plan of a deployment whose images have been built, or of a rollback."""
+    target.images |= {image.reference: image.id for image in images.values() if image.id}
+    return reconcile(stack, target.observe(stack.project), images, now, again=again)
+
+
+def going_back(
+    target: MemoryEngine, stack: Stack = STACK, wanted: str = ""
+) -> Callable[[MemoryEngine, datetime], Plan]:
+    """What plans a rollback, as deploy.py does it; OrchestratorError where there is nothing to go back to."""
+    observed = target.observe(stack.project)
+    live = live_container(stack, observed)
+    record = history.target(observed.records, live.release if live else "", wanted, frozenset(target.images.values()))
+    spec, _ = create_args.restored(record.spec, stack.service("app"), record.image)
+    older = replace(stack, services=tuple(spec if s.name == "app" else s for s in stack.services))
+    images = {s.name: Image(s.image, "") for s in stack.services} | {"app": Image(record.image, record.image_id)}
+    return lambda target, now: planned(target, older, images, now=now, again=record.release)
 
 
 def deployed(stack: Stack = STACK, images: Mapping[str, Image] = IMAGES, *, now: datetime = NOW) -> MemoryEngine:

@@ -14,7 +14,22 @@ import pytest
 from orchestrator import bootstrap, cli, errors
 from tests.unit.stacks import ROOT
 
-VERBS = ("setup", "deploy", "plan", "status", "backup", "backups", "logs", "exec", "down", "doctor", "compose")
+VERBS = (
+    "setup",
+    "deploy",
+    "plan",
+    "releases",
+    "rollback",
+    "status",
+    "backup",
+    "backups",
+    "maintenance",
+    "logs",
+    "exec",
+    "down",
+    "doctor",
+    "compose",
+)
 Capture = pytest.CaptureFixture[str]
 
 
@@ -176,6 +191,8 @@ def test_result_is_exactly_one_document(capsys: Capture) -> None:
         ["exec", "app"],
         ["exec"],
         ["plan", "extra"],
+        ["rollback", "one", "two"],
+        ["maintenance", "perhaps"],
     ],
 )
 def test_a_wrong_command_line_is_exit_2(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -36,16 +36,24 @@ CHANGES: dict[str, Any] = {
     "log_max_size": "1m",
     "log_max_file": 9,
     "migrate": ("other",),
+    "migrate_check": ("other",),
+    "migrate_files": ("other",),
+    "replicas": 2,
 }
 #: What does not reach one of them, and why.
 NOT_IN_COMPOSE = {
     "migrate": "without the orchestrator the service migrates when it starts",
+    "migrate_check": "the same",
+    "migrate_files": "the same",
 }
 NOT_IN_THE_API = {
     "image": "is handed over with the digest that was built",
     "target": "says how the image is built",
     "depends_on": "is the order of the plan's steps",
     "migrate": "is a container of its own",
+    "migrate_check": "the same",
+    "migrate_files": "the same",
+    "replicas": "are several containers",
 }
 
 
@@ -98,7 +106,7 @@ def test_both_say_the_same() -> None:
     assert (service["stop_grace_period"], body["StopTimeout"]) == ("40s", 40)
     assert (service["healthcheck"]["start_period"], health["StartPeriod"]) == ("30s", 30_000_000_000)
     assert (service["healthcheck"]["interval"], health["Interval"]) == ("1s", 1_000_000_000)
-    assert service["healthcheck"]["test"] == health["Test"] == ["CMD", "/probe"]
+    assert service["healthcheck"]["test"] == health["Test"] == ["CMD", "/usr/local/bin/probe", "8000", "/health"]
     assert service["read_only"] is host["ReadonlyRootfs"] is True
     assert service["cap_drop"] == host["CapDrop"] == ["ALL"]
     assert service["security_opt"] == host["SecurityOpt"] == ["no-new-privileges:true"]

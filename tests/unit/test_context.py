@@ -199,3 +199,43 @@ def test_context_holds_what_the_dockerfile_copies() -> None:
         assert context.files_below(ROOT, [source], allowed), source
     sent = {name for name in allowed if (ROOT / name).is_file()} - {"Dockerfile", ".dockerignore"}
     assert sent == set(context.files_below(ROOT, sources, allowed))
+
+
+def both(root: Path, ids: dict[str, str] | None = None) -> tuple[str, str]:
+    made = context.recipe(root, "proxy", ARGS, context_files(root), ids or IDS)
+    return made.digest, made.fixed
+
+
+@pytest.mark.parametrize(
+    ("file", "fixed"),
+    [
+        ("config/nginx/nginx.conf", False),
+        ("config/nginx/headers.conf", False),
+        ("config/nginx/pages/maintenance.html", False),
+        ("config/nginx/new.conf", False),
+        ("config/nginx/entrypoint", True),
+        ("config/nginx/use", True),
+        ("config/probe", True),
+    ],
+)
+def test_a_changed_configuration_is_no_other_proxy(root: Path, file: str, *, fixed: bool) -> None:
+    """What a running Nginx takes by a reload changes the image, but not what of it can't be changed in a container."""
+    before = both(root)
+    with (root / file).open("a") as text:
+        text.write("\n# changed\n")
+    after = both(root)
+    assert after[0] != before[0]
+    assert (after[1] != before[1]) == fixed
+
+
+def test_another_base_or_dockerfile_is_another_proxy(root: Path) -> None:
+    before = both(root)
+    assert all(a != b for a, b in zip(before, both(root, IDS | {"nginx:alpine": "sha256:new"}), strict=True))
+    path = root / "Dockerfile"
+    path.write_text(path.read_text().replace("EXPOSE 8080", "EXPOSE 8081"))
+    assert all(a != b for a, b in zip(before, both(root), strict=True))
+
+
+@pytest.mark.parametrize("target", ["app", "backup"])
+def test_others_have_nothing_that_can_be_changed_in_a_container(root: Path, target: str) -> None:
+    assert context.recipe(root, target, ARGS, context_files(root), IDS).fixed == ""

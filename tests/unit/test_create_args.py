@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator import create_args, labels
+from orchestrator.errors import OrchestratorError
+from orchestrator.model import ServiceSpec
 from tests.unit.stacks import APP, BACKUP, PROXY, STACK
 
 
@@ -73,7 +75,7 @@ def test_hardening(spec: Any) -> None:
 
 def test_units() -> None:
     assert body()["Healthcheck"] == {
-        "Test": ["CMD", "/probe"],
+        "Test": ["CMD", "/usr/local/bin/probe", "8000", "/health"],
         "Interval": 1_000_000_000,
         "Timeout": 3_000_000_000,
         "StartPeriod": 30_000_000_000,
@@ -144,3 +146,62 @@ def test_one_off() -> None:
     assert host["Mounts"] == body()["HostConfig"]["Mounts"]
     assert (host["ReadonlyRootfs"], host["Memory"]) == (True, APP.memory)
     assert "RELEASE=r2" in made["Env"]
+
+
+TODAY = replace(APP, image="shop-app:new", command=("new",), memory=1, environment={"SECRET_KEY": "hunter3"})
+
+
+@pytest.mark.parametrize("spec", STACK.services, ids=lambda spec: spec.name)
+def test_restored_is_what_the_fingerprint_was_made_of(spec: ServiceSpec) -> None:
+    document = json.loads(json.dumps(create_args.fingerprint(spec)))
+    found, changed = create_args.restored(document, spec, spec.image)
+    assert (found, changed) == (replace(spec, target=None), ())
+    assert create_args.config_hash(found) == create_args.config_hash(spec)
+    given: Any = {"image": "i", "image_id": "", "release": "r", "number": 1}
+    assert create_args.container_body(STACK, found, **given) == create_args.container_body(STACK, spec, **given)
+
+
+def test_restored_takes_the_older_settings_and_todays_way_of_releasing() -> None:
+    today = replace(TODAY, environment=APP.environment, migrate=("m",), replicas=3, depends_on=("x",))
+    found, _ = create_args.restored(create_args.fingerprint(APP), today, "shop-app:old")
+    assert (found.image, found.command, found.memory) == ("shop-app:old", (), APP.memory)
+    assert (found.migrate, found.replicas, found.depends_on) == (("m",), 3, ("x",))
+
+
+@pytest.mark.parametrize(
+    ("environment", "restored", "changed"),
+    [
+        ({"SECRET_KEY": "hunter2"}, "hunter2", ()),
+        ({"SECRET_KEY": "hunter3"}, "hunter3", ("SECRET_KEY",)),
+        ({}, "", ("SECRET_KEY",)),
+    ],
+    ids=["the same", "another", "none"],
+)
+def test_secrets_are_todays_and_named(environment: dict[str, str], restored: str, changed: tuple[str, ...]) -> None:
+    """A credential that was changed since must not come back, and can't: the record holds only its digest."""
+    today = replace(APP, environment=environment)
+    found, named = create_args.restored(create_args.fingerprint(APP), today, "i")
+    assert dict(found.environment) == {"LOG_LEVEL": "info", "SECRET_KEY": restored}
+    assert named == changed
+
+
+def test_an_empty_secret_is_none() -> None:
+    older = create_args.fingerprint(replace(APP, environment={"SECRET_KEY": ""}))
+    found, changed = create_args.restored(older, TODAY, "i")
+    assert (dict(found.environment), changed) == ({"SECRET_KEY": ""}, ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"unheard_of": 1}, {"mounts": [{"nonsense": 1}]}, {"environment": None}, {"healthcheck": {"test": []}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_document_of_another_version_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(OrchestratorError, match="the settings of that release are not understood") as caught:
+        create_args.restored(create_args.fingerprint(APP) | change, APP, "i")
+    assert "check its commit out" in caught.value.hint
+
+
+def test_an_empty_document_is_refused() -> None:
+    with pytest.raises(OrchestratorError, match="not understood"):
+        create_args.restored({}, APP, "i")

@@ -74,7 +74,7 @@ def test_nothing_is_taken_when_there_is_nothing_to_do(root: Path, engine: Memory
     verbs.deploy(session(root, engine))
     engine.calls.clear()
     verbs.deploy(session(root, engine))
-    assert not [call for call in engine.calls if call.split()[0] not in ("observe", "image_id")]
+    assert not [call for call in engine.calls if call.split()[0] not in ("observe", "image")]
 
 
 def test_rolled_back(root: Path, engine: MemoryEngine) -> None:

@@ -52,7 +52,7 @@ def test_nothing() -> None:
             ("environment.LOG_LEVEL: info -> none", "environment.SECRET_KEY: ******** -> none"),
         ),
         ({"healthcheck": replace(APP.healthcheck, retries=5)}, ("healthcheck.retries: 3 -> 5",)),  # type: ignore[type-var]
-        ({"migrate": ("x",), "image": "y", "depends_on": ("z",)}, ()),
+        ({"migrate": ("x",), "migrate_check": (), "image": "y", "depends_on": ("z",), "replicas": 3}, ()),
     ],
 )
 def test_changed_settings(changes: dict[str, Any], told: tuple[str, ...]) -> None:
@@ -81,12 +81,20 @@ def test_hash_of_an_older_program_with_the_same_settings() -> None:
         ({"nano_cpus": 500_000_000}, "cpus: 0.5 -> 1 (changed from outside)"),
         ({"pids": 0}, "pids: 0 -> 128 (changed from outside)"),
         ({"restart": "no"}, "restart: no -> unless-stopped (changed from outside)"),
-        ({"networks": frozenset()}, "networks: none (changed from outside)"),
+        (
+            {"networks": frozenset({"shop_internal", "bridge"})},
+            "networks: bridge, shop_internal (changed from outside)",
+        ),
     ],
 )
 def test_changed_from_outside(changes: dict[str, Any], told: str) -> None:
     container = live()
     assert why(replace(container, limits=replace(container.limits, **changes))) == (told,)
+
+
+def test_a_network_that_it_has_left_is_joined_again_and_no_reason_to_replace_it() -> None:
+    container = live()
+    assert why(replace(container, limits=replace(container.limits, networks=frozenset()))) == ()
 
 
 def test_secrets_are_never_told() -> None:

@@ -13,12 +13,12 @@ from service.web import MAX_BODY
 
 ROOT = Path(__file__).parents[2]
 NGINX = ROOT / "config/nginx"
-SCRIPTS = ("config/probe", "config/nginx/entrypoint")
+SCRIPTS = ("config/probe", "config/nginx/entrypoint", "config/nginx/use")
 
 
 def test_the_images_own_upstream_file_is_what_the_orchestrator_would_write() -> None:
     # Equal to the last byte, so that a stack just started has no drift.
-    assert (NGINX / "upstream/upstream.conf").read_text() == upstream_file("app", 8000)
+    assert (NGINX / "upstream/upstream.conf").read_text() == upstream_file(["app"], 8000)
 
 
 def test_the_proxy_closes_idle_connections_before_the_app_does() -> None:

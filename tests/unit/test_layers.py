@@ -28,10 +28,22 @@ PURE = (
     "plan",
     "release",
     "proxy",
+    "proxy_plan",
+    "history",
+    "diff",
+    "tars",
     "errors",
     "context",
 )
-EFFECTS = {"docker", "requests", "orchestrator.engine", "orchestrator.apply", "orchestrator.deploy", "subprocess"}
+EFFECTS = {
+    "docker",
+    "requests",
+    "orchestrator.engine",
+    "orchestrator.apply",
+    "orchestrator.perform",
+    "orchestrator.deploy",
+    "subprocess",
+}
 #: What must also run on a Python without the requirements.
 STDLIB_FIRST = ("bootstrap", "cli", "errors", "host", "daemon", "packages", "sockets", "make_venv", "old_python")
 THIRD_PARTY = {"docker", "requests", "msgspec", "pydantic", "yaml", "dotenv", "rich"}

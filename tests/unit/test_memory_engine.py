@@ -11,12 +11,14 @@ from orchestrator.engine import Engine
 from tests.unit.contract import EXIT_3, TESTS, Contract
 from tests.unit.memory_engine import MemoryEngine, Script
 
+#: These only call other methods, so they are the real engine's.
+INHERITED = ("image_id", "read_file")
 PUBLIC = [name for name, member in vars(Engine).items() if not name.startswith("_") and callable(member)]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_same_methods_with_the_same_parameters(name: str) -> None:
-    assert name in vars(MemoryEngine), "inherited, it would ask for a real engine"
+    assert (name in vars(MemoryEngine)) != (name in INHERITED), "inherited, it would ask for a real engine"
     real, mine = inspect.signature(getattr(Engine, name)), inspect.signature(getattr(MemoryEngine, name))
     assert real.parameters == mine.parameters
     assert real.return_annotation == mine.return_annotation or name == "twin"

@@ -11,13 +11,33 @@ from typing import Any
 
 import pytest
 
-from orchestrator import create_args, labels
+from orchestrator import create_args, labels, proxy
 from orchestrator.apply import apply
 from orchestrator.errors import OrchestratorError
+from orchestrator.model import Stack
 from orchestrator.plan import plan_down, reconcile
 from orchestrator.steps import Image, Plan
 from tests.unit.memory_engine import Killed, MemoryEngine, Script
-from tests.unit.stacks import APP, IMAGES, LIVE, NEW_APP, NOW, RELEASE, STACK, deployed, engine, later, planned, quiet
+from tests.unit.stacks import (
+    APP,
+    CHECK_COMMAND,
+    IMAGES,
+    LIVE,
+    NEW_APP,
+    NEW_CONFIG,
+    NEW_PROXY,
+    NOW,
+    PENDING,
+    RELEASE,
+    STACK,
+    deployed,
+    engine,
+    going_back,
+    later,
+    planned,
+    quiet,
+    with_releases,
+)
 from tests.unit.stacks import with_service as with_
 
 EDITED = with_("app", environment=dict(APP.environment) | {"LOG_LEVEL": "debug"})
@@ -26,7 +46,7 @@ CANDIDATE = "shop-app-20261124t101602-aaaaaaa"
 
 def lines(text: str) -> str:
     """The expected plan, without the indentation it has in a test."""
-    return "\n".join(line.strip() for line in text.strip().splitlines())
+    return "\n".join(line.strip() for line in text.strip().splitlines() if line.strip())
 
 
 def drop(target: MemoryEngine, service: str) -> None:
@@ -37,7 +57,7 @@ def drop(target: MemoryEngine, service: str) -> None:
 def foreign(target: MemoryEngine, name: str, service: str, *, role: str = "", oneoff: bool = False) -> None:
     """A running container of the project that another run or tool has made."""
     mark = {labels.PROJECT: "shop", labels.SERVICE: service, labels.ONEOFF: str(oneoff), labels.NUMBER: "1"}
-    target.create_container(name, {"Image": "shop-app:aaa", "Labels": mark | ({labels.ROLE: role} if role else {})})
+    target.create_container(name, {"Image": "shop-backup:ccc", "Labels": mark | ({labels.ROLE: role} if role else {})})
     target.start_container(name)
 
 
@@ -55,13 +75,15 @@ def test_first_deploy() -> None:
         create container shop-backup-1 (there is none)
         start container {LIVE}-migrate
         start container shop-backup-1
-        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        write upstream shop-proxy-1 (traffic goes to {LIVE})
         wait exit {LIVE}-migrate
         remove container {LIVE}-migrate (has done its work)
         start container {LIVE}
         start container shop-proxy-1
         wait healthy {LIVE}
         wait healthy shop-proxy-1
+        ask through shop-proxy-1
+        record release shop-proxy-1
         wait healthy shop-backup-1
     """)
     assert (plan.release, plan.previous, plan.serving) == (RELEASE, "", False)
@@ -74,20 +96,77 @@ def test_nothing_to_do() -> None:
     assert (plan.release, plan.serving) == (RELEASE, True)
 
 
-@pytest.mark.parametrize(("service", "grace"), [("backup", 20.0), ("proxy", 40.0)])
-def test_edited_memory_changes_only_that_service(service: str, grace: float) -> None:
-    old = STACK.service(service)
-    plan = planned(deployed(), with_(service, memory=old.memory * 2), now=later())
-    was, now = old.memory // 1024**2, old.memory * 2 // 1024**2
-    assert str(plan) == lines(f"""
-        create container shop-{service}-2 (memory: {was}m -> {now}m)
-        stop container shop-{service}-1 (is replaced)
-        start container shop-{service}-2
-        wait healthy shop-{service}-2
-        remove container shop-{service}-1 (is replaced)
+def test_edited_memory_of_the_backup_service_changes_nothing_else() -> None:
+    plan = planned(deployed(), with_("backup", memory=512 * 1024**2), now=later())
+    assert str(plan) == lines("""
+        create container shop-backup-2 (memory: 256m -> 512m)
+        stop container shop-backup-1 (is replaced)
+        start container shop-backup-2
+        wait healthy shop-backup-2
+        remove container shop-backup-1 (is replaced)
     """)
-    assert [getattr(step, "grace", grace) for step in plan] == [grace] * 5
-    assert plan.release == RELEASE
+    assert [getattr(step, "grace", 20.0) for step in plan] == [20.0] * 5
+    assert (plan.release, plan.record) == (RELEASE, None)
+
+
+def test_a_new_proxy_is_proven_before_it_gets_the_port() -> None:
+    plan = planned(deployed(), with_("proxy", memory=256 * 1024**2), now=later())
+    assert str(plan) == lines("""
+        create container shop-proxy-2 (memory: 128m -> 256m)
+        start container shop-proxy-2
+        wait healthy shop-proxy-2
+        hand the port to shop-proxy-2 (shop-proxy-1: is replaced; interrupts for a moment)
+        ask through shop-proxy-2
+        stop container shop-proxy-1 (is replaced)
+        remove container shop-proxy-1 (is replaced)
+    """)
+    assert (plan.release, plan.record) == (RELEASE, None)
+
+
+def test_hooks_stand_around_a_release_and_nothing_else() -> None:
+    hooks = {"before": (("true", "a"),), "after": (("true", "b"),)}
+    text = str(planned(deployed(), with_releases(EDITED, **hooks), now=later())).splitlines()
+    assert text[0] == "run hook true a (before the release)"
+    at = text.index("run hook true b (after the release)")
+    assert text[at - 1].startswith("switch traffic shop-proxy-1 ")
+    assert text[at + 1] == "record release shop-proxy-1"
+    assert "hook" not in str(planned(deployed(), with_releases(with_("proxy", memory=1024**3), **hooks)))
+
+
+def test_replicas() -> None:
+    two = with_("app", replicas=2)
+    assert str(planned(deployed(), two, now=later())) == lines(f"""
+        create container {LIVE}-2 (another replica)
+        start container {LIVE}-2
+        wait healthy {LIVE}-2
+        switch traffic shop-proxy-1 (from {LIVE} to {LIVE} and {LIVE}-2)
+    """)
+    assert str(planned(deployed(two), now=later())) == lines(f"""
+        switch traffic shop-proxy-1 (from {LIVE} and {LIVE}-2 to {LIVE}-2)
+        drain shop-proxy-1
+        stop container {LIVE} (another one is right)
+        remove container {LIVE} (another one is right)
+    """)
+    assert not planned(deployed(two), two, now=later())
+
+
+def test_rollback_is_the_same_plan_with_the_older_image_and_no_migration() -> None:
+    target = deployed()
+    apply(planned(target, images=IMAGES | {"app": NEW_APP}, now=later()), target, quiet())
+    new = "shop-app-20261124t101602-ddddddd"
+    plan = going_back(target)(target, later(5))
+    assert str(plan) == lines(f"""
+        create container {LIVE} (image: ddddddd -> aaaaaaa)
+        start container {LIVE}
+        wait healthy {LIVE}
+        switch traffic shop-proxy-1 (from {new} to {LIVE})
+        record release shop-proxy-1
+        drain shop-proxy-1
+        stop container {new} (is replaced)
+        remove container {new} (is replaced)
+    """)
+    assert (plan.release, plan.previous) == (RELEASE, "20261124T101602-ddddddd")
+    assert plan.record and plan.record.action == "rollback"
 
 
 def test_edited_variable_of_the_app_is_a_release_behind_the_old_one() -> None:
@@ -96,8 +175,9 @@ def test_edited_variable_of_the_app_is_a_release_behind_the_old_one() -> None:
         create container {CANDIDATE} (environment.LOG_LEVEL: info -> debug)
         start container {CANDIDATE}
         wait healthy {CANDIDATE}
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
-        reload proxy shop-proxy-1
+        switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})
+        record release shop-proxy-1
+        drain shop-proxy-1
         stop container {LIVE} (is replaced)
         remove container {LIVE} (is replaced)
     """)
@@ -108,18 +188,26 @@ def test_new_image_is_migrated_to_first() -> None:
     plan = planned(deployed(), images=IMAGES | {"app": NEW_APP}, now=later())
     name = "shop-app-20261124t101602-ddddddd"
     assert str(plan) == lines(f"""
-        create container {name}-migrate (the database must have the schema of the new image)
         create container {name} (image: aaaaaaa -> ddddddd)
-        start container {name}-migrate
-        wait exit {name}-migrate
-        remove container {name}-migrate (has done its work)
+        migrate {name}-migrate (the database must have the schema of the new image)
         start container {name}
         wait healthy {name}
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {name})
-        reload proxy shop-proxy-1
+        switch traffic shop-proxy-1 (from {LIVE} to {name})
+        record release shop-proxy-1
+        drain shop-proxy-1
         stop container {LIVE} (is replaced)
         remove container {LIVE} (is replaced)
     """)
+
+
+def test_image_whose_migration_is_made_of_the_same_files_is_not_migrated_to() -> None:
+    target, same = deployed(), replace(NEW_APP, schema="s1")
+    target.named(LIVE).body["Labels"][labels.SCHEMA] = "s1"
+    assert "migrate" not in str(planned(target, images=IMAGES | {"app": same}, now=later()))
+    other = replace(NEW_APP, schema="s2")
+    assert "migrate" in str(planned(target, images=IMAGES | {"app": other}, now=later()))
+    target.named(LIVE).state = "exited"
+    assert "migrate" in str(planned(target, images=IMAGES | {"app": same}, now=later())), "nothing says what is there"
 
 
 def test_image_that_is_still_to_be_built() -> None:
@@ -130,15 +218,28 @@ def test_image_that_is_still_to_be_built() -> None:
 def test_everything_at_once_moves_traffic_before_anything_interrupts() -> None:
     stack = with_("proxy", EDITED, memory=1024**3)
     text = str(planned(deployed(), stack, now=later())).splitlines()
-    assert text.index("reload proxy shop-proxy-1") < text.index("stop container shop-proxy-1 (is replaced)")
-    assert text[-3:] == [
+    moved = text.index("hand the port to shop-proxy-2 (shop-proxy-1: is replaced; interrupts for a moment)")
+    assert text.index(f"switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})") < moved
+    assert text[moved + 1 :] == [
+        "ask through shop-proxy-2",
+        "record release shop-proxy-2",
+        "drain shop-proxy-1",
         f"stop container {LIVE} (is replaced)",
         f"remove container {LIVE} (is replaced)",
+        "stop container shop-proxy-1 (is replaced)",
         "remove container shop-proxy-1 (is replaced)",
     ]
 
 
-@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+#: What follows the start of a service that was down; an app that starts gets an address that Nginx does not know.
+PROVEN = {
+    "app": "switch traffic shop-proxy-1 (the address may be another one)",
+    "proxy": "ask through shop-proxy-1",
+    "backup": "",
+}
+
+
+@pytest.mark.parametrize("service", PROVEN)
 def test_stopped_container_is_started(service: str) -> None:
     target = deployed()
     (container,) = (c for c in target.containers.values() if c.service == service)
@@ -146,10 +247,11 @@ def test_stopped_container_is_started(service: str) -> None:
     assert str(planned(target, now=later())) == lines(f"""
         start container {container.name} (it is exited with code 137)
         wait healthy {container.name}
+        {PROVEN[service]}
     """)
 
 
-@pytest.mark.parametrize("service", ["app", "proxy", "backup"])
+@pytest.mark.parametrize("service", PROVEN)
 def test_unhealthy_container_is_started_anew(service: str) -> None:
     target = deployed()
     (container,) = (c for c in target.containers.values() if c.service == service)
@@ -158,6 +260,7 @@ def test_unhealthy_container_is_started_anew(service: str) -> None:
         stop container {container.name} (it is unhealthy)
         start container {container.name} (it is unhealthy)
         wait healthy {container.name}
+        {PROVEN[service]}
     """)
 
 
@@ -167,9 +270,13 @@ def test_starting_container_is_waited_for() -> None:
     assert str(planned(target, now=later())) == f"wait healthy {LIVE} (it is still starting)"
 
 
-def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None:
-    """A run that dies just before a call of the engine."""
-    target.fails = lambda _, call, after: Killed() if call.startswith(doing) and not after else None
+#: The call that moves traffic.
+SWITCH = "run_in shop-proxy-1 /etc/nginx/use upstream"
+
+
+def killed_at(target: MemoryEngine, doing: str, *args: Any, effect: bool = False, **more: Any) -> None:
+    """A run that dies just before a call of the engine, or just after it had its effect."""
+    target.fails = lambda _, call, after: Killed() if call.startswith(doing) and after == effect else None
     with pytest.raises(Killed):
         apply(planned(target, *args, **more), target, quiet())
     target.fails = lambda *_: None
@@ -177,13 +284,14 @@ def killed_at(target: MemoryEngine, doing: str, *args: Any, **more: Any) -> None
 
 def test_candidate_of_a_killed_run_goes_on_to_the_switch() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     assert str(planned(target, EDITED, now=later(5))) == lines(f"""
-        switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})
-        reload proxy shop-proxy-1
-        stop container {LIVE} (is replaced)
-        remove container {LIVE} (is replaced)
-    """).replace("(is replaced)", "(another one is right)")
+        switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})
+        record release shop-proxy-1
+        drain shop-proxy-1
+        stop container {LIVE} (another one is right)
+        remove container {LIVE} (another one is right)
+    """)
 
 
 def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
@@ -191,7 +299,8 @@ def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
     killed_at(target, f"stop_container {LIVE}", EDITED, now=later())
     plan = planned(target, EDITED, now=later(5))
     assert str(plan) == lines(f"""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        drain shop-proxy-1
         stop container {LIVE} (another one is right)
         remove container {LIVE} (another one is right)
     """)
@@ -201,17 +310,19 @@ def test_run_killed_after_the_switch_reloads_and_cleans_up() -> None:
 def test_run_killed_between_file_and_reload_still_reloads() -> None:
     """The file says one thing and Nginx does another: the release it names has no traffic yet."""
     target = deployed()
-    killed_at(target, "run_in shop-proxy-1 nginx -t", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, effect=True, now=later())
+    target.named("shop-proxy-1").loaded = proxy.upstream_file([LIVE], 8000)
     apply(planned(target, EDITED, now=later(5)), target, quiet())
     assert target.serving() == CANDIDATE
 
 
 def test_candidate_whose_settings_were_taken_back_goes() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     plan = planned(target, now=later(5))
     assert str(plan) == lines(f"""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        drain shop-proxy-1
         stop container {CANDIDATE} (another one is right)
         remove container {CANDIDATE} (another one is right)
     """)
@@ -227,7 +338,8 @@ def test_of_two_right_containers_the_one_with_traffic_stays() -> None:
     target.start_container("shop-app-later")
     target.named("shop-app-later").health = "healthy"
     assert str(planned(target, now=later())) == lines("""
-        reload proxy shop-proxy-1 (it may not have read its upstream file yet)
+        switch traffic shop-proxy-1 (it may not have read its upstream file yet)
+        drain shop-proxy-1
         stop container shop-app-later (another one is right)
         remove container shop-app-later (another one is right)
     """)
@@ -247,10 +359,9 @@ def test_migration_that_was_cut_off_is_run_again() -> None:
     killed_at(target, "wait ", images=IMAGES | {"app": NEW_APP}, now=later())
     text = str(planned(target, images=IMAGES | {"app": NEW_APP}, now=later(5))).splitlines()
     old, new = "shop-app-20261124t101602-ddddddd", "shop-app-20261124t102002-ddddddd"
-    assert text.index(f"remove container {old}-migrate (left over by a run that was killed)") < text.index(
-        f"start container {new}-migrate"
-    )
-    assert text.index(f"wait exit {new}-migrate") < text.index(f"start container {new}")
+    migrate = f"migrate {new}-migrate (the database must have the schema of the new image)"
+    left = f"remove container {old}-migrate-check (left over by a run that was killed)"
+    assert text.index(left) < text.index(migrate) < text.index(f"start container {new}")
     assert f"start container {old}" not in "\n".join(text).replace("-migrate", "")
 
 
@@ -346,18 +457,21 @@ def test_what_compose_made_is_taken_over() -> None:
         create container {LIVE} (made by another tool)
         start container {LIVE}
         wait healthy {LIVE}
-        switch upstream shop_proxy_1 (traffic goes from app to {LIVE})
-        reload proxy shop_proxy_1
+        switch traffic shop_proxy_1 (from app to {LIVE})
         create container shop-proxy-2 (made by another tool)
         create container shop-backup-2 (made by another tool)
         stop container shop_backup_1 (is replaced)
         start container shop-backup-2
-        stop container shop_proxy_1 (is replaced)
         start container shop-proxy-2
         wait healthy shop-proxy-2
+        hand the port to shop-proxy-2 (shop_proxy_1: is replaced; interrupts for a moment)
+        ask through shop-proxy-2
+        record release shop-proxy-2
         wait healthy shop-backup-2
+        drain shop_proxy_1
         stop container shop_app_1 (is replaced)
         remove container shop_app_1 (is replaced)
+        stop container shop_proxy_1 (is replaced)
         remove container shop_proxy_1 (is replaced)
         remove container shop_backup_1 (is replaced)
     """)
@@ -369,9 +483,11 @@ def test_proxy_gone() -> None:
     drop(target, "proxy")
     assert str(planned(target, now=later())) == lines(f"""
         create container shop-proxy-1 (there is none)
-        switch upstream shop-proxy-1 (traffic goes to {LIVE})
+        write upstream shop-proxy-1 (traffic goes to {LIVE})
         start container shop-proxy-1
         wait healthy shop-proxy-1
+        ask through shop-proxy-1
+        record release shop-proxy-1
     """)
 
 
@@ -381,8 +497,8 @@ def test_app_gone() -> None:
     text = str(planned(target, now=later())).splitlines()
     assert text[-3:] == [
         f"wait healthy {CANDIDATE}",
-        f"switch upstream shop-proxy-1 (traffic goes from {LIVE} to {CANDIDATE})",
-        "reload proxy shop-proxy-1",
+        f"switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})",
+        "record release shop-proxy-1",
     ]
 
 
@@ -460,6 +576,13 @@ def add_orphan(target: MemoryEngine, chance: random.Random) -> None:
     foreign(target, name, chance.choice(["worker", "app"]) if role else "worker", role=role, oneoff=bool(role))
 
 
+def leave_a_network(target: MemoryEngine, chance: random.Random) -> None:
+    containers = [c for c in target.containers.values() if c.networks]
+    if containers:
+        container = chance.choice(containers)
+        target.disconnect_network(container.name, chance.choice(list(container.networks)))
+
+
 DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
     stop_something,
     make_unhealthy,
@@ -467,11 +590,39 @@ DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
     remove_network,
     remove_volume,
     add_orphan,
+    leave_a_network,
 )
-STACKS = (STACK, EDITED, with_("proxy", memory=1024**3), with_("backup", EDITED, pids=99))
+STACKS = (
+    STACK,
+    EDITED,
+    with_("proxy", memory=1024**3),
+    with_("backup", EDITED, pids=99),
+    with_("app", replicas=2),
+    with_("app", EDITED, replicas=3),
+)
+CHOICES = {"app": (IMAGES["app"], NEW_APP), "proxy": (IMAGES["proxy"], IMAGES["proxy"], NEW_CONFIG, NEW_PROXY)}
 
 
-@pytest.mark.parametrize("seed", range(80))
+def some_plan(chance: random.Random) -> tuple[Stack, Callable[[MemoryEngine, datetime], Plan]]:
+    """A deployment of any of the stacks, or a rollback where there is something to go back to."""
+    stack = chance.choice(STACKS)
+    images = IMAGES | {name: chance.choice(several) for name, several in CHOICES.items()}
+    wants_back = chance.random() < 0.25
+    chosen: list[Callable[[MemoryEngine, datetime], Plan]] = []
+
+    def make(target: MemoryEngine, now: datetime) -> Plan:
+        seen = target.observe("shop")
+        if not chosen and wants_back and seen.of("proxy") and seen.of("backup"):
+            with suppress(OrchestratorError):
+                chosen.append(going_back(target, stack))
+        if not chosen:
+            chosen.append(lambda target, now: planned(target, stack, images, now=now))
+        return chosen[0](target, now)
+
+    return stack, make
+
+
+@pytest.mark.parametrize("seed", range(160))
 def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     """Runs that are killed anywhere, edits, hands that stop and remove: the next plan leaves nothing to do."""
     chance = random.Random(seed)  # noqa: S311 - the same states in every run are wanted
@@ -479,34 +630,37 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     if chance.random() < 0.2:
         target = engine()
         by_compose(target)
+    if chance.random() < 0.5:
+        target.scripts[CHECK_COMMAND] = PENDING
     now = NOW
     for _ in range(chance.randrange(1, 5)):
         now += timedelta(minutes=1)
-        stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
-        end, after = len(target.calls) + chance.randrange(1, 30), chance.random() < 0.5
+        _, make = some_plan(chance)
+        end, after = len(target.calls) + chance.randrange(1, 40), chance.random() < 0.5
 
         def kill(number: int, _: str, had_effect: bool, *, end: int = end, after: bool = after) -> Killed | None:
             return Killed() if number == end and had_effect == after else None
 
         target.fails = kill
         with suppress(Killed):
-            apply(planned(target, stack, images, now=now), target, quiet())
+            apply(make(target, now), target, quiet())
         target.fails = lambda *_: None
         for disturb in chance.sample(DISTURBANCES, chance.randrange(0, 3)):
             disturb(target, chance)
-    stack, images = chance.choice(STACKS), IMAGES | {"app": chance.choice([IMAGES["app"], NEW_APP])}
-    plan: Plan = planned(target, stack, images, now=now + timedelta(minutes=1))
+    stack, make = some_plan(chance)
+    plan = make(target, now + timedelta(minutes=1))
     apply(plan, target, quiet())
-    left = planned(target, stack, images, now=now + timedelta(minutes=2))
+    left = make(target, now + timedelta(minutes=2))
     assert str(left) == "", f"after\n{plan}"
     assert target.serving(), f"after\n{plan}"
-    assert {c.service for c in target.containers.values()} == {"app", "proxy", "backup"}
-    assert len(target.containers) == 3
+    services = [c.service for c in target.containers.values()]
+    assert set(services) == {"app", "proxy", "backup"}, f"after\n{plan}"
+    assert services.count("app") == stack.service("app").replicas, f"after\n{plan}"
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_engines_lists() -> None:
     target = deployed()
-    killed_at(target, "write_files", EDITED, now=later())
+    killed_at(target, SWITCH, EDITED, now=later())
     seen = target.observe("shop")
     turned = replace(seen, containers=tuple(reversed(seen.containers)), networks=tuple(reversed(seen.networks)))
     assert str(reconcile(EDITED, seen, IMAGES, NOW)) == str(reconcile(EDITED, turned, IMAGES, NOW))

@@ -129,3 +129,51 @@ def test_a_file_that_is_no_database(database_path: Path) -> None:
     database_path.write_bytes(b"not a database, certainly" * 100)
     with pytest.raises(db.StorageError, match="not a database"):
         migrate(f"sqlite:///{database_path}")
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command with a database and arguments; its exit code, and what it said."""
+
+    def run(path: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        monkeypatch.setenv("DATABASE_PATH", str(path))
+        code = main(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_check_before_and_after(check: Any, database_path: Path) -> None:
+    code, out, _ = check(database_path, "--check")
+    assert (code, json.loads(out)) == (3, {"event": "checked", "pending": ["0001_links"]})
+    assert not database_path.exists(), "nothing is changed"
+    assert check(database_path)[0] == 0
+    code, out, _ = check(database_path, "--check")
+    assert (code, json.loads(out)) == (0, {"event": "checked", "pending": []})
+
+
+def test_check_of_a_schema_with_one_step_to_go(check: Any, opened: Database, database_path: Path) -> None:
+    migrations.run([])
+    db.close()
+    before = database_path.read_bytes()
+    assert check(database_path, "--check")[0] == 3
+    assert database_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database, certainly" * 100, None], ids=["garbage", "folder"])
+def test_check_of_what_can_not_be_read(check: Any, database_path: Path, content: bytes | None) -> None:
+    if content is None:
+        database_path.mkdir()
+    else:
+        database_path.write_bytes(content)
+    code, out, err = check(database_path, "--check")
+    assert (code, out) == (1, "")
+    assert err.startswith("migrate: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--chekc"], ["--check", "now"], ["extra"]])
+def test_wrong_arguments(check: Any, database_path: Path, arguments: list[str]) -> None:
+    assert check(database_path, *arguments) == (2, "", "usage: python -m service.migrate [--check]\n")
+    assert not database_path.exists()
