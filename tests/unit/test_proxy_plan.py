@@ -25,7 +25,7 @@ from tests.unit.stacks import (
 )
 
 BIGGER = with_service("proxy", memory=256 * 1024**2)
-CONFIGURED = {"images": IMAGES | {"proxy": NEW_CONFIG}}
+CONFIGURED: dict[str, Any] = {"images": IMAGES | {"proxy": NEW_CONFIG}}
 
 
 def lines(target: MemoryEngine, *args: Any, minutes: int = 5, **more: Any) -> list[str]:
