@@ -205,10 +205,10 @@ def test_everything_at_once_moves_traffic_before_anything_interrupts() -> None:
     text = str(planned(deployed(), stack, now=later())).splitlines()
     moved = text.index("hand the port to shop-proxy-2 (shop-proxy-1: is replaced; interrupts for a moment)")
     assert text.index(f"switch traffic shop-proxy-1 (from {LIVE} to {CANDIDATE})") < moved
+    assert text.index("drain shop-proxy-1") < moved, "without its networks no request of it would end"
     assert text[moved + 1 :] == [
         "ask through shop-proxy-2",
         "record release shop-proxy-2",
-        "drain shop-proxy-1",
         f"stop container {LIVE} (is replaced)",
         f"remove container {LIVE} (is replaced)",
         "stop container shop-proxy-1 (is replaced)",
@@ -434,13 +434,13 @@ def test_what_compose_made_is_taken_over() -> None:
         create container shop-backup-2 (made by another tool)
         stop container shop_backup_1 (is replaced)
         start container shop-backup-2
+        drain shop_proxy_1
         start container shop-proxy-2
         wait healthy shop-proxy-2
         hand the port to shop-proxy-2 (shop_proxy_1: is replaced; interrupts for a moment)
         ask through shop-proxy-2
         record release shop-proxy-2
         wait healthy shop-backup-2
-        drain shop_proxy_1
         stop container shop_app_1 (is replaced)
         remove container shop_app_1 (is replaced)
         stop container shop_proxy_1 (is replaced)
