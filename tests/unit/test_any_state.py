@@ -146,7 +146,9 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
             disturb(target, chance)
     stack, make = some_plan(chance)
     plan = make(target, now + timedelta(minutes=1))
-    apply(plan, target, quiet())
+    report = quiet()
+    apply(plan, target, report)
+    assert report.warnings == [], f"after\n{plan}"
     left = make(target, now + timedelta(minutes=2))
     assert str(left) == "", f"after\n{plan}"
     assert target.serving(), f"after\n{plan}"
