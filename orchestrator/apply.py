@@ -67,6 +67,8 @@ def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
             raise _unfinished(Interrupted("interrupted.")) from error
         except NoEngine as error:
             raise _unfinished(error) from error
+        except Exception as error:
+            raise _unfinished(_defect(error)) from error
 
 
 def _clean_up(step: Step, engine: Engine, report: Reporter) -> None:
@@ -78,6 +80,10 @@ def _clean_up(step: Step, engine: Engine, report: Reporter) -> None:
         raise
     except OrchestratorError as error:
         report.warn(f"{error.message.rstrip('.')}; the next `deploy` tries again")
+
+
+def _defect(error: BaseException) -> OrchestratorError:
+    return OrchestratorError(f"a defect of the orchestrator: {error!r}.")
 
 
 def _unfinished(error: OrchestratorError) -> OrchestratorError:
@@ -120,7 +126,7 @@ def _told(error: BaseException, plan: Plan, failures: tuple[str, ...]) -> Orches
     elif isinstance(error, KeyboardInterrupt):
         message, hint, detail = "interrupted.", "", ()
     else:
-        message, hint, detail = f"a defect of the orchestrator: {error!r}.", "--verbose shows where.", ()
+        message, hint, detail = _defect(error).message, "--verbose shows where.", ()
     detail += failures
     if failures:
         return OrchestratorError(message, hint="some of it could not be undone; `deploy` puts it right.", detail=detail)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from orchestrator import create_args, history, labels
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import ServiceSpec, Stack
-from orchestrator.proxy_plan import ask, plan_proxy, revive_proxy
+from orchestrator.proxy_plan import ProxyPlan, ask, plan_proxy, revive_proxy
 from orchestrator.release import AppPlan, live_containers, plan_app
 from orchestrator.services import remove_steps, replace_in_place, revive, sort_containers, stop_steps
 from orchestrator.state import Observed, ObservedContainer
@@ -86,20 +86,18 @@ def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...
 
 
 def _in_order(
-    app: AppPlan,
-    proxy: Part,
-    backup: Part,
-    prove: tuple[Step, ...],
-    record: tuple[Step, ...],
+    stack: Stack, app: AppPlan, proxies: ProxyPlan, backup: Part, record: tuple[Step, ...]
 ) -> tuple[Step, ...]:
-    proven = app.hooks_after + record
+    proxy, proven = proxies.part, app.hooks_after + record
+    prove = ask(stack, proxies.last) if proxy.start else ()
+    # Where another proxy takes over, the one that drains is without a network, or has ended, at the end.
+    early, late = (app.drain, ()) if proxies.tell != proxies.last else ((), app.drain)
     steps = app.hooks_before
     if app.serving:
         # Traffic moves first, through the proxy that serves; only then may anything interrupt.
         steps += app.part.prepare + app.migration.start + app.migration.wait
         steps += app.part.start + app.part.wait + app.switch
-        steps += proxy.prepare + backup.prepare + backup.start + proxy.start + proxy.wait
-        steps += (prove if proxy.start else ()) + proven + backup.wait
+        steps += proxy.prepare + backup.prepare + backup.start + early + proxy.start + proxy.wait
     else:
         # Nothing serves, so everything starts side by side and is waited for at the end.
         steps += app.part.prepare + proxy.prepare + backup.prepare
@@ -108,9 +106,10 @@ def _in_order(
             # It reads the file when it starts.
             steps += app.write + app.migration.wait + app.part.start + proxy.start + app.part.wait + proxy.wait
         else:
-            steps += app.migration.wait + app.part.start + app.part.wait + app.switch + proxy.start + proxy.wait
-        steps += (prove if proxy.start else ()) + proven + backup.wait
-    return steps + app.drain + app.part.finish + proxy.finish + backup.finish
+            steps += app.migration.wait + app.part.start + app.part.wait + app.switch + early
+            steps += proxy.start + proxy.wait
+    steps += prove + proven + backup.wait
+    return steps + late + app.part.finish + proxy.finish + backup.finish
 
 
 def reconcile(
@@ -154,7 +153,7 @@ def reconcile(
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])
         record = (RecordRelease(proxy.last, "", record=app.record, superfluous=superfluous),)
     steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
-    steps += _in_order(app, proxy.part, backup, ask(stack, proxy.last), record)
+    steps += _in_order(stack, app, proxy, backup, record)
     steps += _orphans(stack, observed, now) + app.prune
     serving = bool(live) and proxy.serves
     return Plan(

@@ -273,6 +273,8 @@ _BY_KEY = {
     "schedule": 'must be a cron expression of five fields, such as "0 3 * * *"',
     "max_age": 'must be an age such as "26h"',
     "path": "must be a path that begins with /",
+    "before": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
+    "after": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
     "volumes": 'must be an absolute path, such as "/data" or "/data:ro"',
 }
 

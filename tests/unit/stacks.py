@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator import create_args, history
+from orchestrator import create_args, history, labels
 from orchestrator.apply import apply
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 from orchestrator.plan import reconcile
@@ -163,3 +163,29 @@ def _deployed() -> MemoryEngine:
 
 def later(minutes: int = 1) -> datetime:
     return NOW + timedelta(minutes=minutes)
+
+
+def foreign(target: MemoryEngine, name: str, service: str, *, role: str = "", oneoff: bool = False) -> None:
+    """A running container of the project that another run or tool has made."""
+    mark = {labels.PROJECT: "shop", labels.SERVICE: service, labels.ONEOFF: str(oneoff), labels.NUMBER: "1"}
+    target.create_container(name, {"Image": "shop-backup:ccc", "Labels": mark | ({labels.ROLE: role} if role else {})})
+    target.start_container(name)
+
+
+def by_compose(target: MemoryEngine) -> None:
+    """The stack as Compose v1 makes it: its labels and names, none of ours."""
+    for network in STACK.networks:
+        target.create_network(create_args.network_body(STACK, network))
+    for volume in STACK.volumes:
+        target.create_volume(create_args.volume_body(STACK, volume))
+    for spec in STACK.services:
+        body = create_args.container_body(
+            STACK, spec, image=IMAGES[spec.name].reference, image_id="", release="", number=1
+        )
+        kept = {key: value for key, value in body["Labels"].items() if not key.startswith("orchestrator.")}
+        name = f"shop_{spec.name}_1"
+        target.create_container(
+            name, body | {"Labels": kept}, create_args.network_names(STACK, spec)[1:], alias=spec.name
+        )
+        target.start_container(name)
+        target.named(name).health = "healthy"

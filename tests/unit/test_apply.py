@@ -1,259 +1,41 @@
-"""Applying plans to the engine in memory: the order, the waiting, and that a failure at any call is undone."""
+"""Applying plans to the engine in memory: the order, the waiting, what is told; test_failures.py fails at any call."""
 
 from __future__ import annotations
 
 import io
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
 
 import pytest
 
 from orchestrator import proxy
-from orchestrator.apply import CLEAN_UP, apply, inverse
+from orchestrator.apply import apply, inverse
 from orchestrator.errors import EngineError, Interrupted, NoEngine, OrchestratorError, RolledBack
 from orchestrator.model import Stack
 from orchestrator.perform import perform, wait_healthy
 from orchestrator.plan import plan_down
 from orchestrator.report import Reporter
-from orchestrator.steps import BuildImage, CreateContainer, Image, Plan, StartContainer, Step
-from tests.unit.memory_engine import Killed, MemoryEngine, Script
+from orchestrator.steps import BuildImage, CreateContainer, StartContainer, Step
+from tests.unit.memory_engine import Script
+from tests.unit.scenarios import CANDIDATE, EDITED, Failure, Make, to
 from tests.unit.stacks import (
-    APP,
     CHECK_COMMAND,
-    IMAGES,
     LIVE,
     NEW_APP,
     NEW_CONFIG,
-    NEW_PROXY,
     PENDING,
     STACK,
-    THIRD_CONFIG,
     deployed,
     engine,
-    going_back,
-    later,
     planned,
     quiet,
     with_releases,
     with_service,
 )
 
-EDITED = with_service("app", environment=dict(APP.environment) | {"LOG_LEVEL": "debug"})
 BIGGER_PROXY = with_service("proxy", memory=1024**3)
-TWO = with_service("app", replicas=2)
-HOOKS = with_releases(EDITED, before=(("true",), ("true", "again")), after=(("true",),))
-CANDIDATE = "shop-app-20261124t101602-aaaaaaa"
-
-Make = Callable[[], MemoryEngine]
-Plans = Callable[[MemoryEngine], Plan]
-
-
-def to(stack: Stack = STACK, minutes: int = 1, **images: Image) -> Plans:
-    """Plans a deployment of a stack, some of its images changed."""
-    return lambda target: planned(target, stack, IMAGES | images, now=later(minutes))
-
-
-def after(plans: Plans, make: Make = deployed) -> Make:
-    """Makes an engine on which a plan has been applied."""
-
-    @cache
-    def made() -> MemoryEngine:
-        target = make()
-        apply(plans(target), target, quiet())
-        return target
-
-    return lambda: made().copy()
-
-
-def migrating() -> MemoryEngine:
-    target = deployed()
-    target.scripts[CHECK_COMMAND] = PENDING
-    return target
-
-
-BACK = to(minutes=9)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """An engine, a plan for it, and the plan of whoever takes its settings back."""
-
-    make: Make
-    plans: Plans
-    back: Plans = BACK
-    serves: bool = True
-    moves_the_port: bool = False
-    app_containers: int = 1
-
-
 release, new_image = to(EDITED), to(app=NEW_APP)
 proxy_replacement = to(BIGGER_PROXY)
-SCENARIOS = {
-    "first deploy": Scenario(engine, to(minutes=0), serves=False),
-    "release": Scenario(deployed, release),
-    "new image": Scenario(deployed, new_image),
-    "migration": Scenario(migrating, new_image),
-    "hooks": Scenario(deployed, to(HOOKS)),
-    "two replicas": Scenario(
-        after(to(TWO)), to(with_service("app", EDITED, replicas=2), 5), to(TWO, 9), app_containers=2
-    ),
-    "rollback": Scenario(
-        after(new_image), lambda target: going_back(after(new_image)())(target, later(5)), to(minutes=9, app=NEW_APP)
-    ),
-    "configuration": Scenario(deployed, to(proxy=NEW_CONFIG)),
-    "another configuration": Scenario(
-        after(to(proxy=NEW_CONFIG)), to(minutes=5, proxy=THIRD_CONFIG), to(minutes=9, proxy=NEW_CONFIG)
-    ),
-    "own configuration": Scenario(after(to(proxy=NEW_CONFIG)), to(minutes=5), to(minutes=9, proxy=NEW_CONFIG)),
-    "proxy replacement": Scenario(deployed, proxy_replacement, moves_the_port=True),
-    "everything": Scenario(
-        migrating, to(with_service("proxy", HOOKS, memory=1024**3), app=NEW_APP, proxy=NEW_PROXY), moves_the_port=True
-    ),
-}
-WITHOUT_A_BREAK = [name for name, s in SCENARIOS.items() if s.serves and not s.moves_the_port]
-
-
-def calls_of(scenario: Scenario, *, main: bool = False) -> list[str]:
-    """The engine's calls of an undisturbed run, from the first step on; with `main`, up to where clean-up begins."""
-    target = scenario.make()
-    plan = scenario.plans(target)
-    if main:
-        steps = tuple(plan)
-        while isinstance(steps[-1], CLEAN_UP):
-            steps = steps[:-1]
-        plan = replace(plan, steps=steps)
-    before = len(target.calls)
-    apply(plan, target, quiet())
-    return target.calls[before:]
-
-
-class Failure:
-    """Lets one call of the engine fail: the one `at` (counted from now), before or after it has its effect."""
-
-    def __init__(self, target: MemoryEngine, at: int, *, after: bool, error: BaseException) -> None:
-        self.at, self.after, self.error = at + len(target.calls), after, error
-        self.happened = False
-        target.fails = self
-
-    def __call__(self, number: int, call: str, after: bool) -> BaseException | None:
-        self.happened |= (number, after) == (self.at, self.after)
-        return self.error if (number, after) == (self.at, self.after) else None
-
-
-def check_failure(scenario: Scenario, at: int, *, main: int, after: bool, error: BaseException) -> None:
-    target, report = scenario.make(), quiet()
-    before, plan = target.picture(), scenario.plans(target)
-    failure = Failure(target, at, after=after, error=error)
-    told: OrchestratorError | None = None
-    try:
-        apply(plan, target, report)
-    except OrchestratorError as caught:
-        told = caught
-    kind = {KeyboardInterrupt: Interrupted, ValueError: OrchestratorError}.get(type(error), type(error))
-    if told is None:
-        # Something of the old is still there; or nobody read a stream to its end, so its end could not fail.
-        assert report.warnings if failure.happened else not failure.happened
-        assert at > main or not failure.happened
-        assert isinstance(error, EngineError) or not failure.happened
-    elif at > main:
-        assert told.in_place
-        assert "is in place" in told.hint
-        assert type(told) is kind
-    else:
-        now = target.picture()
-        assert (now["containers"], now["networks"]) == (before["containers"], before["networks"])
-        assert now["files"] == before["files"] or not scenario.serves
-        assert "could not be undone" not in told.hint
-        assert type(told) is (RolledBack if scenario.serves else kind)
-        assert ("a defect of the orchestrator" in told.message) == isinstance(error, ValueError)
-    assert bool(target.serving()) == (scenario.serves or told is None)
-    # And the next run goes on from there.
-    target.fails = lambda *_: None
-    apply(scenario.plans(target), target, quiet())
-    assert str(scenario.plans(target)) == ""
-    assert len(target.containers) == 2 + scenario.app_containers
-    assert target.serving()
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    "error",
-    [NoEngine("gone."), EngineError("refused."), KeyboardInterrupt(), ValueError("ours")],
-    ids=lambda error: type(error).__name__,
-)
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_failure_at_any_call_leaves_everything_as_it_was(name: str, error: BaseException, *, after: bool) -> None:
-    scenario = SCENARIOS[name]
-    main = len(calls_of(scenario, main=True))
-    for at, call in enumerate(calls_of(scenario), 1):
-        # A creation that the engine refuses has no effect; and a defect of ours is looked for where it is undone.
-        refused = after and isinstance(error, EngineError) and call.startswith("create_")
-        if not refused and not (isinstance(error, ValueError) and at > main):
-            check_failure(scenario, at, main=main, after=after, error=error)
-
-
-def outages_of(target: MemoryEngine) -> list[str]:
-    """The calls from now on after which nobody answers."""
-    outages: list[str] = []
-
-    def watch(call: str) -> None:
-        if not target.serving():
-            outages.append(call)
-
-    target.watch = watch
-    return outages
-
-
-@pytest.mark.parametrize("name", WITHOUT_A_BREAK)
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("error", [OrchestratorError("x"), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
-def test_a_release_never_leaves_requests_without_an_answer(name: str, after: bool, error: BaseException) -> None:
-    """Whatever fails, undo included: between any two calls a healthy app has the traffic."""
-    scenario = SCENARIOS[name]
-    for at in range(1, len(calls_of(scenario)) + 1):
-        target = scenario.make()
-        plan = scenario.plans(target)
-        failure = Failure(target, at, after=after, error=error)
-        outages = outages_of(target)
-        try:
-            apply(plan, target, quiet())
-        except OrchestratorError:
-            assert failure.happened
-        assert outages == [], f"call {at}"
-
-
-@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.serves])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("again", ["same settings", "old settings"])
-def test_a_killed_release_and_the_run_after_it_serve_at_every_moment(name: str, again: str, *, after: bool) -> None:
-    scenario = SCENARIOS[name]
-    for at, call in enumerate(calls_of(scenario), 1):
-        target = scenario.make()
-        plan = scenario.plans(target)
-        Failure(target, at, after=after, error=Killed())
-        with suppress(Killed):
-            apply(plan, target, quiet())
-        moving = call.startswith(MOVING)
-        assert target.serving() or moving, f"killed at call {at}"
-        target.fails = lambda *_: None
-        outages = outages_of(target)
-        plans = scenario.plans if again == "same settings" else scenario.back
-        following = plans(target)
-        apply(following, target, quiet())
-        left = [] if moving else [call for call in outages if not call.startswith(MOVING)]
-        assert left == [], f"killed at call {at}, then:\n{following}"
-        assert scenario.moves_the_port or moving or outages == []
-        assert len(target.containers) == 2 + scenario.app_containers
-        assert target.serving()
-        assert str(plans(target)) == "", f"killed at call {at}, after:\n{following}"
-
-
-#: The calls that hand over the port: the only moment at which nobody answers.
-MOVING = ("disconnect_network", "connect_network")
 
 
 def test_an_undisturbed_release_serves_at_every_moment() -> None:
@@ -450,25 +232,6 @@ def test_inverse_of_a_stop_is_a_start() -> None:
     assert [type(step) for step in steps[:1]] == [CreateContainer]
     assert inverse(steps[1], steps[:3]) == (StartContainer("shop-backup-1", ""),)
     assert inverse(steps[1], steps) == (), "what has been removed can't be started again"
-
-
-def test_scenarios_are_what_they_say() -> None:
-    """Guards the parametrised tests above: a plan that lost its steps would test nothing."""
-    calls = {name: "\n".join(calls_of(scenario)) for name, scenario in SCENARIOS.items()}
-    lengths = {name: text.count("\n") for name, text in calls.items()}
-    assert lengths["release"] > 8
-    assert lengths["proxy replacement"] > 5
-    assert lengths["everything"] > lengths["migration"] > lengths["new image"] > lengths["release"]
-    assert "-migrate-snapshot" in calls["migration"]
-    assert "-migrate-snapshot" not in calls["new image"]
-    assert "use config config-eeeeeeeeeeee" in calls["configuration"]
-    assert "use config  " in calls["own configuration"]
-    assert "create_container" not in calls["own configuration"]
-    assert all(("disconnect_network" in calls[name]) == s.moves_the_port for name, s in SCENARIOS.items())
-    assert [str(step) for step in SCENARIOS["hooks"].plans(deployed())][:2] == [
-        "run hook true (before the release)",
-        "run hook true again (before the release)",
-    ]
 
 
 # What is no failure

@@ -157,7 +157,7 @@ def test_restored_is_what_the_fingerprint_was_made_of(spec: ServiceSpec) -> None
     found, changed = create_args.restored(document, spec, spec.image)
     assert (found, changed) == (replace(spec, target=None), ())
     assert create_args.config_hash(found) == create_args.config_hash(spec)
-    given: Any = {"image": "i", "image_id": "", "release": "r", "number": 1}
+    given: dict[str, Any] = {"image": "i", "image_id": "", "release": "r", "number": 1}
     assert create_args.container_body(STACK, found, **given) == create_args.container_body(STACK, spec, **given)
 
 

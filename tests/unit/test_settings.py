@@ -24,6 +24,7 @@ from orchestrator.settings import (
     used_variables,
     variables_in,
 )
+from orchestrator.stack import build_stack
 from tests.unit.stacks import ROOT
 
 Edit = Callable[[str, str], None]
@@ -109,6 +110,16 @@ def test_every_kind_of_error_at_once(root: Path, edit: Edit) -> None:
         ('path = "/health"\n', "", "services.app.health: needs either `path` or `command`"),
         ('sqlite_data = "/data"', 'sqlite_data = "data"', "services.app.volumes.sqlite_data = 'data': must be an abs"),
         ("retain = 14", "retain = 0", "backup.retain = 0: must be at least 1"),
+        ("keep = 5", "keep = 1", "release.keep = 1: must be at least 2"),
+        ("keep = 5", "kept = 5", "release.kept = 5: there is no such key"),
+        ('drain_timeout = "30s"', "drain_timeout = 30", "release.drain_timeout = 30: must be a duration"),
+        ("after = []", 'hook_timeout = "soon"', "release.hook_timeout = 'soon': must be a duration"),
+        ("before = []", 'before = ["true"]', "release.before = ['true']: must be a list of commands, each a list of w"),
+        ("before = []", "before = [[]]", "release.before = [[]]: must be a list of commands, each a list of words"),
+        ("after = []", 'after = [["x", 1]]', "release.after = [['x', 1]]: must be text in quotes"),
+        ("[services.proxy]\n", "[services.proxy]\nreplicas = 2\n", "services: only `app` may have more than one"),
+        ("[services.app]\n", "[services.app]\nreplicas = 0\n", "services.app.replicas = 0: must be at least 1"),
+        ("[services.app]\n", "[services.app]\nreplicas = 17\n", "services.app.replicas = 17: must be at most 16"),
         ("retain = 14", "retain = true", "backup.retain = True: must be a whole number"),
         ('schedule = "0 3 * * *"', 'schedule = "daily"', "backup.schedule = 'daily': must be a cron expression"),
         ("cpus = 1.0", "cpus = 0.0", "services.app.cpus = 0.0: must be more than 0"),
@@ -190,6 +201,21 @@ def test_unused_variable_is_warned_of(root: Path) -> None:
     assert settings.warnings == (".env:1: HTTP_PROT is not used by anything",)
     assert settings.engine_environment == {"DOCKER_HOST": "ssh://u@h"}
     assert load(root, "production", {"DOCKER_HOST": "x"}).engine_environment["DOCKER_HOST"] == "x"
+
+
+def test_releases_may_be_left_out(root: Path) -> None:
+    path = root / "config/production.toml"
+    text = path.read_text()
+    path.write_text(text[: text.index("[release]")] + text[text.index("[backup]") :])
+    found = load(root, "production", {}).release
+    assert (found.drain_timeout, found.keep, found.before, found.after, found.hook_timeout) == (30.0, 5, [], [], 300.0)
+
+
+def test_hooks_are_commands(root: Path, edit: Edit) -> None:
+    edit("after = []", 'after = [["./check", "--all"], ["true"]]\nhook_timeout = "1m30s"')
+    stack = build_stack(load(root, "production", {}))
+    assert stack.releases.after == (("./check", "--all"), ("true",))
+    assert (stack.releases.before, stack.releases.hook_timeout) == ((), 90.0)
 
 
 def project(settings: Settings) -> str:
