@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from orchestrator import create_args, labels
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
 from orchestrator.report import Reporter, size
+from orchestrator.state import Observed
+
+if TYPE_CHECKING:
+    from orchestrator.session import Session
 
 #: Where the agent keeps snapshots, and its archives' ending.
 FOLDER, ENDING = "/backups", ".tar.zst"
@@ -54,6 +61,39 @@ def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
     if code != 0 or last.get("event") != "done":
         raise OrchestratorError(f"the backup agent ended with code {code}.", detail=tuple(engine.logs(name)[-10:]))
     return last
+
+
+def once(
+    session: Session, observed: Observed, command: tuple[str, ...], *, writable: str = ""
+) -> AbstractContextManager[str]:
+    """A container of the project's backup image for one command of the agent; the volume with the key `writable` is
+    mounted so, whatever the settings say."""
+    stack = session.stack
+    made = body(session, observed, command, role=labels.ROLE_AGENT, writable=writable)
+    return container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", made, session.engine)
+
+
+def body(
+    session: Session, observed: Observed, command: tuple[str, ...], *, role: str, writable: str = ""
+) -> dict[str, Any]:
+    """The container-create document of `once`."""
+    spec = session.stack.service("backup")
+    mounts = tuple(replace(m, read_only=m.read_only and m.volume != writable) for m in spec.mounts)
+    spec = replace(spec, mounts=mounts)
+    return create_args.oneoff_body(session.stack, spec, image=image(observed, session), command=command, role=role)
+
+
+def image(observed: Observed, session: Session) -> str:
+    """The image of the project's backup service; its newest build when there is no container of it."""
+    containers = observed.of("backup")
+    if containers:
+        return containers[-1].image_id
+    reference = f"{session.stack.service('backup').image}:latest"
+    if session.stack.volume("sqlite_data").name not in observed.volumes or not session.engine.image_id(reference):
+        raise OrchestratorError(
+            f"there is nothing of project {session.stack.project} to back up here.", hint="run `deploy` first."
+        )
+    return reference
 
 
 def _messages(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 
 from orchestrator import proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, Interrupted, NoEngine, OrchestratorError, RolledBack
+from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.perform import perform
 from orchestrator.report import Reporter
 from orchestrator.steps import (
@@ -51,7 +50,7 @@ def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
     """
     begins = max((at for at, step in enumerate(plan, 1) if not isinstance(step, CLEAN_UP)), default=0)
     done: list[Step] = []
-    with _terminated_as_interrupt():
+    with terminated_as_interrupt():
         try:
             for group in side_by_side(plan.steps[:begins]):
                 # Noted before it runs: killed half-way, a step may have had its effect.
@@ -143,35 +142,10 @@ def _told(error: BaseException, plan: Plan, failures: tuple[str, ...]) -> Orches
     return told
 
 
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that both leave the stack whole."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals wait: an impatient second Ctrl-C must not leave half of an undo."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def undo(done: list[Step], engine: Engine, report: Reporter) -> tuple[str, ...]:
     """Takes back the steps, the last one first; says what could not be taken back. Volumes stay: they may hold data."""
     failures: list[str] = []
-    with _undisturbed():
+    with undisturbed():
         for step in reversed(done):
             for back in inverse(step, done):
                 try:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import tarfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator import agent_run, create_args, labels
+from orchestrator import agent_run, lock, restore
 from orchestrator.agent_run import ENDING, FOLDER
-from orchestrator.deploy import Session
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.release import live_container
-from orchestrator.state import Observed, ObservedContainer
+from orchestrator.session import Session
 
 
 def backup(session: Session, to: Path | None) -> dict[str, Any]:
@@ -26,9 +23,12 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
     if to is not None:
         check_folder(to)
     observed = session.engine.observe(session.stack.project)
+    if restore.unfinished(observed):
+        with lock.held(session.stack.project, agent_run.image(observed, session), session.engine, session.report.say):
+            restore.recover(session, observed)
     live = live_container(session.stack, observed)
     command = ("snapshot", "--reason", "manual", "--release", live.release if live else "")
-    with _agent(session, observed, command) as agent:
+    with agent_run.once(session, observed, command) as agent:
         with session.report.step("take a snapshot"):
             answer = agent_run.result(agent, session.engine, session.report)
         outcome = {key: answer[key] for key in ("snapshot", "bytes", "sha256", "databases", "seconds")}
@@ -42,7 +42,8 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
 
 def backups(session: Session) -> dict[str, Any]:
     """The snapshots there are, newest first."""
-    with _agent(session, session.engine.observe(session.stack.project), ("list",)) as agent:
+    observed = session.engine.observe(session.stack.project)
+    with agent_run.once(session, observed, ("list",)) as agent:
         return {"snapshots": agent_run.result(agent, session.engine, session.report)["snapshots"]}
 
 
@@ -52,28 +53,6 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"--to {folder}: there is no such folder.", hint=f"make it first: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"--to {folder}: you may not write there.")
-
-
-def _agent(session: Session, observed: Observed, command: tuple[str, ...]) -> AbstractContextManager[str]:
-    """A one-off container of the backup image for one command of the agent."""
-    stack = session.stack
-    body = create_args.oneoff_body(
-        stack, stack.service("backup"), image=_image(observed, session), command=command, role=labels.ROLE_AGENT
-    )
-    return agent_run.container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", body, session.engine)
-
-
-def _image(observed: Observed, session: Session) -> str:
-    """The image of the project's backup service; its newest build when there is no container of it."""
-    containers: tuple[ObservedContainer, ...] = observed.of("backup")
-    if containers:
-        return containers[-1].image_id
-    reference = f"{session.stack.service('backup').image}:latest"
-    if session.stack.volume("sqlite_data").name not in observed.volumes or not session.engine.image_id(reference):
-        raise OrchestratorError(
-            f"there is nothing of project {session.stack.project} to back up here.", hint="run `deploy` first."
-        )
-    return reference
 
 
 def _copy(agent: str, engine: Engine, answer: dict[str, Any], folder: Path) -> Path:

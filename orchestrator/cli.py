@@ -16,8 +16,8 @@ from orchestrator import bootstrap
 from orchestrator.errors import FAILED, Interrupted, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.deploy import Session
     from orchestrator.report import Reporter
+    from orchestrator.session import Session
 
 PROGRAM = "python -m orchestrator"
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ first time:    python3 -m orchestrator deploy --setup     engine, base images, b
 after changes: python -m orchestrator plan                what would be done, and why
                python -m orchestrator deploy              does it; nothing to do is a success
                python -m orchestrator rollback            back to the release before
-day to day:    python -m orchestrator status | releases | logs -f | backup | backups | maintenance on
+day to day:    python -m orchestrator status | releases | logs -f | backup | backups | restore SNAPSHOT
 """
 
 EPILOG = """\
@@ -133,6 +133,21 @@ def parser() -> argparse.ArgumentParser:
         "Without on or off: says which it is. The stack goes on behind it; deployments leave it as it is.",
     )
     made.add_argument("state", nargs="?", choices=("on", "off"), help="on or off")
+    made = verb(
+        "verify",
+        verify,
+        "prove a snapshot by reading all of it again",
+        "Its checksums, and of each database in it integrity, foreign keys and rows.",
+    )
+    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    made = verb(
+        "restore",
+        restore,
+        "bring a snapshot back",
+        "Proven beside the live data first; 503 with a page meanwhile; what is there now is kept as a snapshot, and "
+        "all is put back if the app is not healthy afterwards.",
+    )
+    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
     made = verb("logs", logs, "show what the containers wrote")
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
@@ -195,8 +210,8 @@ def _reporter(options: argparse.Namespace) -> Reporter:
 
 
 def _session(options: argparse.Namespace) -> Session:
-    from orchestrator.deploy import Session
     from orchestrator.engine import connect
+    from orchestrator.session import Session
     from orchestrator.settings import load
     from orchestrator.stack import build_stack
 
@@ -322,6 +337,34 @@ def backups(options: argparse.Namespace) -> int:
         for entry in result["snapshots"]
     ]
     text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REASON"], rows) if rows else "no snapshots yet"
+    return _answer(options, result, text)
+
+
+def verify(options: argparse.Namespace) -> int:
+    from orchestrator.restore import verify as run
+
+    result = run(_session(options), options.snapshot)
+    rows = sum(database["rows"] for database in result["databases"])
+    databases = ", ".join(database["path"] for database in result["databases"])
+    what = f"{databases or 'no databases'} with {rows} rows, {result['files']} files"
+    return _answer(options, result, f"snapshot {result['snapshot']} is good: {what}")
+
+
+def restore(options: argparse.Namespace) -> int:
+    from orchestrator.restore import restore as run
+
+    ask = _ask(options)
+
+    def confirm(question: str) -> None:
+        if ask is None:
+            raise UsageError("restore replaces the data", hint="say so with --yes.")
+        if not ask(question):
+            raise UsageError("nothing was restored")
+
+    result = run(_session(options), options.snapshot, confirm)
+    text = f"restored {result['restored']} ({result['seconds']:.1f} s)"
+    if result["undo"]:
+        text += f"; what was there before is snapshot {result['safety_snapshot']}: `{result['undo']}` brings it back"
     return _answer(options, result, text)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build, create_args, history, lock
+from orchestrator import build, create_args, history, lock, restore
 from orchestrator.apply import apply
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
@@ -17,19 +17,9 @@ from orchestrator.perform import perform, write_record
 from orchestrator.plan import plan_down, reconcile
 from orchestrator.release import live_container
 from orchestrator.report import Reporter
-from orchestrator.settings import Settings
+from orchestrator.session import Session
 from orchestrator.state import Observed
 from orchestrator.steps import BuildImage, Image, Plan, RecordRelease, Step, WaitHealthy
-
-
-@dataclass(frozen=True)
-class Session:
-    """What every verb that touches the engine works with."""
-
-    settings: Settings
-    stack: Stack
-    engine: Engine
-    report: Reporter
 
 
 def told(step: Step, report: Reporter | None = None) -> dict[str, Any]:
@@ -96,12 +86,16 @@ class _Run:
     def apply(self, planned: Callable[[Observed], Plan], image: str) -> None:
         """Applies what `planned` says under the lock, if anything; `image` is any that the engine has."""
         stack, engine, report = self.session.stack, self.session.engine, self.session.report
-        self.todo = planned(engine.observe(stack.project))
-        if not self.todo:
+        observed = engine.observe(stack.project)
+        self.todo = planned(observed)
+        if not self.todo and not restore.unfinished(observed):
             return
         with lock.held(stack.project, image, engine, report.say):
             # Looked at again: until the lock was ours, somebody else may have changed things.
             observed = engine.observe(stack.project)
+            if restore.unfinished(observed):
+                restore.recover(self.session, observed)
+                observed = engine.observe(stack.project)
             self.todo = _signed(planned(observed))
             _note_interrupted(observed, self.todo, self.session)
             try:
@@ -218,6 +212,7 @@ def down(session: Session, *, volumes: bool) -> dict[str, Any]:
         return {"result": "unchanged", "steps": []}
     if observed.containers:
         with lock.held(stack.project, observed.containers[0].image_id, engine, report.say):
+            restore.recover(session, engine.observe(stack.project))
             _take_away(stack, engine, report, volumes=volumes)
     else:
         _take_away(stack, engine, report, volumes=volumes)

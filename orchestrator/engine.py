@@ -164,6 +164,12 @@ class Engine:
             document: dict[str, Any] = self.api.stats(container, stream=False, one_shot=True)
             return document
 
+    def mounting(self, volume: str) -> list[str]:
+        """The names of the running containers that have a volume mounted, whoever they belong to."""
+        with _translated(f"look who uses volume {volume}"):
+            found = self.api.containers(filters={"volume": volume})
+            return sorted(str(summary["Names"][0]).removeprefix("/") for summary in found)
+
     def publishing(self, port: str) -> list[dict[str, Any]]:
         """Summaries of the running containers that publish a host port."""
         with _translated("look for the port's owner"):

@@ -24,3 +24,5 @@ SCHEMA = "orchestrator.schema"
 
 #: The label values of `orchestrator.role`.
 ROLE_SERVICE, ROLE_MIGRATE, ROLE_AGENT = "service", "migrate", "agent"
+#: Of a container that is never started: a restore was begun and has not ended.
+ROLE_RESTORE = "restore"

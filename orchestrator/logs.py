@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from orchestrator.deploy import Session
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.release import live_container
+from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer
 
 

@@ -6,10 +6,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator import proxy
-from orchestrator.deploy import Session
 from orchestrator.errors import OrchestratorError
+from orchestrator.session import Session
 
 PATH = f"{proxy.FOLDER}/{proxy.MAINTENANCE}"
+
+
+def of_restore(since: str, snapshot: str) -> bytes:
+    """The mark's text while a restore closes the stack."""
+    return f"{since} restore of {snapshot}\n".encode()
+
+
+def is_of_restore(text: str) -> bool:
+    """Whether a restore has begun it, not a person."""
+    return " restore of " in text
 
 
 def maintenance(session: Session, wanted: str | None) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import history
-from orchestrator.deploy import Session
 from orchestrator.diff import short
 from orchestrator.release import live_container
 from orchestrator.report import table
+from orchestrator.session import Session
 
 ENDED = {
     history.DEPLOYED: "deployed",

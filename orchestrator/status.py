@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator import build
-from orchestrator.deploy import Session, told
+from orchestrator.deploy import told
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan import reconcile
 from orchestrator.release import live_container
 from orchestrator.report import size, table
+from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import Step
 

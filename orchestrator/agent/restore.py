@@ -20,7 +20,7 @@ from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.raw import take_raw
 from orchestrator.agent.snapshot import take
-from orchestrator.agent.source import RESTORE_FOLDER
+from orchestrator.agent.source import JOURNAL, RESTORE_FOLDER
 from orchestrator.agent.verify import unpack
 
 #: In order. Up to SAVED nothing of the volume has changed; from DONE on there is no way back.
@@ -52,7 +52,7 @@ class Place:
     def journal(self) -> Journal | None:
         """How far a restore got; None when there is none under way."""
         try:
-            document = json.loads((self.folder / "journal.json").read_text(encoding="ascii"))
+            document = json.loads((self.folder / JOURNAL).read_text(encoding="ascii"))
             return Journal(**document)
         except FileNotFoundError:
             return None
@@ -65,12 +65,12 @@ class Place:
 
     def note(self, journal: Journal) -> Journal:
         """On the disk before it returns."""
-        part = self.folder / "journal.json.part"
+        part = self.folder / f"{JOURNAL}.part"
         with part.open("w", encoding="ascii") as file:
             json.dump(asdict(journal), file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self.folder / "journal.json")
+        part.replace(self.folder / JOURNAL)
         store.sync_folder(self.folder)
         return journal
 

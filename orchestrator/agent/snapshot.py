@@ -30,6 +30,7 @@ from orchestrator.agent.source import (
     Found,
     Survey,
     check_filesystem,
+    check_settled,
     is_sidecar,
     read_header,
     survey,
@@ -61,6 +62,7 @@ class _Run:
     def take(self, release: str, reason: str, wait: float) -> Snapshot:
         with store.locked(self.backups, wait=wait, purpose=f"a snapshot ({reason})"):
             check_filesystem(self.source)
+            check_settled(self.source)
             there = survey(self.source)
             if not there.databases:
                 raise AgentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ MAGIC = b"SQLite format 3\x00"
 WAL_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 #: At the volume's root while a restore is under way; never part of a snapshot.
 RESTORE_FOLDER = ".restore"
+JOURNAL = "journal.json"
 SIDECARS = ("-wal", "-shm", "-journal")
 # A zero-byte file passes integrity_check. Under a name like these it is a database that lost everything.
 DATABASE_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3")
@@ -210,6 +212,20 @@ def _log_bytes(path: Path) -> int:
         except FileNotFoundError:
             continue
     return total
+
+
+def check_settled(root: Path) -> None:
+    """Raises AgentError (busy) while a restore has moved files and has not put all of them where they belong."""
+    try:
+        phase = json.loads((root / RESTORE_FOLDER / JOURNAL).read_text(encoding="ascii"))["phase"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if phase in ("moving", "placing", "clearing", "returning"):
+        raise AgentError(
+            "A restore of this volume was begun and did not end.",
+            hint="Run `deploy` or `restore`, which put it right.",
+            code="busy",
+        )
 
 
 def filesystem_type(mountinfo: str, path: str) -> str:

@@ -290,6 +290,15 @@ class MemoryEngine(Engine):
         with self._call(f"stats {container}"):
             return {"memory_stats": {"usage": 3000, "limit": 9000, "stats": {"inactive_file": 1000}}}
 
+    def mounting(self, volume: str) -> list[str]:
+        with self._call(f"mounting {volume}"):
+            return sorted(
+                c.name
+                for c in self.containers.values()
+                if c.state == "running"
+                and any(m["Source"] == volume for m in c.body.get("HostConfig", {}).get("Mounts") or [])
+            )
+
     def publishing(self, port: str) -> list[dict[str, Any]]:
         with self._call(f"publishing {port}"):
             return [

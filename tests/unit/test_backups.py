@@ -16,10 +16,10 @@ import pytest
 from orchestrator import backups, labels
 from orchestrator.agent_run import _messages
 from orchestrator.backups import _Stream
-from orchestrator.deploy import Session
 from orchestrator.errors import NoEngine, OrchestratorError, UsageError
 from orchestrator.model import Volume
 from orchestrator.report import Reporter
+from orchestrator.session import Session
 from orchestrator.settings import load
 from tests.unit.memory_engine import MemoryEngine, Script
 from tests.unit.stacks import RELEASE, ROOT, STACK, deployed, engine

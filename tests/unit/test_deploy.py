@@ -14,10 +14,10 @@ from orchestrator import deploy as verbs
 from orchestrator import lock
 from orchestrator import maintenance as maintenance_verb
 from orchestrator import releases as releases_verb
-from orchestrator.deploy import Session
 from orchestrator.errors import EngineError, Interrupted, Locked, OrchestratorError, RolledBack, UsageError
 from orchestrator.history import Record
 from orchestrator.report import Reporter
+from orchestrator.session import Session
 from orchestrator.settings import load
 from orchestrator.stack import build_stack
 from tests.unit.memory_engine import SNAPSHOT, Killed, MemoryEngine, Script

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from orchestrator import logs
-from orchestrator.deploy import Session
 from orchestrator.errors import NoEngine, OrchestratorError, UsageError
 from orchestrator.report import Reporter
+from orchestrator.session import Session
 from orchestrator.settings import load
 from tests.unit.memory_engine import MemoryEngine, Script
 from tests.unit.stacks import LIVE, ROOT, STACK, deployed, engine
