@@ -93,6 +93,8 @@ class MemoryEngine(Engine):
         self.environ = {}
         self.images = dict(images or {})
         self.fixed: dict[str, str] = {}
+        #: When images were built, by id; long ago where it is not said.
+        self.built: dict[str, datetime] = {}
         #: The files that containers of an image begin with, by the image's id and path.
         self.image_files: dict[str, dict[str, bytes]] = {}
         self.containers: dict[str, Container] = {}
@@ -229,6 +231,7 @@ class MemoryEngine(Engine):
                 ),
                 volumes=frozenset(name for name in self.volumes if f"{project}_" in name),
                 images={tag: image for tag, image in self.images.items() if tag.startswith(f"{project}-")},
+                built=dict(self.built),
                 proxy=volume,
                 records=records,
             )

@@ -80,7 +80,7 @@ def test_superfluous_are_the_oldest() -> None:
         "chain",
         "not a failed one",
         "image gone",
-        "never forward again",
+        "back, not forward",
         "after down",
         "unknown before",
     ],
@@ -96,9 +96,10 @@ def test_target(records: tuple[Record, ...], live: str, images: frozenset[str], 
         ((A,), "a1", ALL),
         ((A, B), "b1", frozenset()),
         ((A, B), "unknown", ALL),
+        ((A, B, record("a1", 5, "b1", action="rollback")), "a1", ALL),
         ((record("a1", 1, "b1"), record("b1", 2, "a1")), "b1", frozenset({"sha256:b1"})),
     ],
-    ids=["nothing", "the first", "all images gone", "not in the history", "round in circles"],
+    ids=["nothing", "the first", "all images gone", "not in the history", "back at the first", "round in circles"],
 )
 def test_no_target(records: tuple[Record, ...], live: str, images: frozenset[str]) -> None:
     with pytest.raises(OrchestratorError, match="no earlier good release") as caught:

@@ -10,11 +10,11 @@ import pytest
 from orchestrator import proxy
 from orchestrator.apply import apply
 from orchestrator.perform import perform
-from orchestrator.plan import plan_down
+from orchestrator.plan import plan_down, reconcile
 from orchestrator.release import container_name, live_container, release_id
 from orchestrator.services import next_number, wait_timeout
 from orchestrator.state import Observed
-from orchestrator.steps import CreateContainer, Image, RecordRelease, RemoveImage
+from orchestrator.steps import CreateContainer, Image, Migrate, RecordRelease, RemoveImage
 from tests.unit.memory_engine import MemoryEngine
 from tests.unit.stacks import (
     APP,
@@ -175,6 +175,23 @@ def test_no_image_goes_while_the_history_can_not_be_read() -> None:
     assert not [step for step in plan if isinstance(step, RemoveImage)]
     apply(plan, target, quiet())
     assert going_back(target, KEEP)(target, later(6)).release == names[-1], "and there is something to go back to"
+
+
+def test_an_image_that_was_just_built_stays_for_whoever_waits_for_the_lock() -> None:
+    target = deployed()
+    target.images |= {"shop-app:young": "sha256:young", "shop-app:old": "sha256:old"}
+    target.built = {"sha256:young": NOW, "sha256:old": NOW - timedelta(days=2)}
+    plan = planned(target, BIGGER, now=later())
+    assert [step.target for step in plan if isinstance(step, RemoveImage)] == ["shop-app:old"]
+
+
+@pytest.mark.parametrize(("schema", "migrates"), [("s1", False), ("s2", True), ("", True)])
+def test_the_same_files_of_a_migration_are_not_asked_about(schema: str, *, migrates: bool) -> None:
+    seen = deployed().observe("shop")
+    labelled = tuple(replace(c, schema="s1") if c.service == "app" else c for c in seen.containers)
+    images = IMAGES | {"app": replace(NEW_APP, schema=schema)}
+    plan = reconcile(STACK, replace(seen, containers=labelled), images, later())
+    assert any(isinstance(step, Migrate) for step in plan) == migrates
 
 
 def test_previous_is_what_served_before() -> None:
