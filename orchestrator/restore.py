@@ -86,16 +86,25 @@ def restore(session: Session, wanted: str, confirm: Callable[[str], None]) -> di
 
 def recover(session: Session, observed: Observed) -> None:
     """Ends a restore whose run was killed: back to what was, or forward if it had been proven. For whoever holds the
-    lock. What it stopped is started by `deploy`."""
+    lock."""
     marks = [container for container in observed.oneoffs if container.role == labels.ROLE_RESTORE]
     if not marks:
         return
-    report = session.report
-    with report.step("put right a restore that was killed"):
+    engine, report = session.engine, session.report
+    with report.step("put right a restore that was killed"), undisturbed():
+        hosts = proxy.upstream_hosts(observed.upstream)
+        run = _Restore(session, observed, "")
+        run.apps = tuple(c for c in observed.of(session.stack.upstream) if c.name in hosts)
+        # The killed run's last request to stop one may still be under way: ours waits for its end.
+        for name in engine.mounting(run.volume):
+            engine.stop_container(name, run.grace(name))
         answer = _agent(session, observed, "restore", "recover", writable=VOLUME)
-        _reopen(session, observed)
-        for mark in marks:
-            session.engine.remove_container(mark.name)
+        run.stopped = [container.name for container in observed.of("backup")]
+        try:
+            run.start_apps()
+        except OrchestratorError as error:
+            report.warn(f"after the restore: {error.message}")
+        run.open()
     words = {"restored": "it had succeeded", "undone": "the data is what it was before"}
     report.warn(f"a restore was killed: {words.get(answer['result'], 'it had changed nothing')}")
 
@@ -146,7 +155,7 @@ class _Restore:
         except (Exception, KeyboardInterrupt) as error:
             self._back(error)
         with undisturbed():
-            self._open()
+            self.open()
         return safety
 
     def _agent(self, step: str) -> dict[str, Any]:
@@ -165,13 +174,14 @@ class _Restore:
         for name in self.engine.mounting(self.volume):
             self.stopped.append(name)
             with self.report.step(f"stop container {name} (it has the data mounted)"):
-                self.engine.stop_container(name, self._grace(name))
+                self.engine.stop_container(name, self.grace(name))
 
     @property
     def _mark(self) -> str:
         return f"{self.stack.project}-restore"
 
-    def _grace(self, name: str) -> float:
+    def grace(self, name: str) -> float:
+        """Seconds that a container has to stop."""
         found = next((c for c in self.observed.containers if c.name == name), None)
         spec = next((s for s in self.stack.services if found and s.name == found.service), None)
         return spec.stop_grace_period if spec else 10.0
@@ -183,7 +193,7 @@ class _Restore:
         spec = self.stack.service(self.stack.upstream)
         if spec.migrate:
             self._migrate(spec, self.apps[0])
-        self._start_apps()
+        self.start_apps()
 
     def _migrate(self, spec: ServiceSpec, app: ObservedContainer) -> None:
         """A snapshot may be older than the schema; the safety snapshot is what a migration here needs before it."""
@@ -200,7 +210,8 @@ class _Restore:
                     detail=tuple(self.engine.logs(name)[-10:]),
                 )
 
-    def _start_apps(self) -> None:
+    def start_apps(self) -> None:
+        """The app, healthy and reached by the proxy again."""
         timeout = wait_timeout(self.stack.service(self.stack.upstream))
         for app in self.apps:
             with self.report.step(f"start container {app.name}"):
@@ -220,17 +231,18 @@ class _Restore:
         told = error if isinstance(error, OrchestratorError) else OrchestratorError(_named(error))
         with undisturbed():
             for app in self.apps:
-                self.engine.stop_container(app.name, self._grace(app.name))
+                self.engine.stop_container(app.name, self.grace(app.name))
             with self.report.step("undo: bring back what was there"):
                 self._agent("undo")
             if self.apps:
-                self._start_apps()
-            self._open()
+                self.start_apps()
+            self.open()
         raise RolledBack(
             told.message, hint=f"{told.hint} Rolled back: the data is what it was.".strip(), detail=told.detail
         ) from error
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Starts what was stopped, and answers again."""
         for name in self.stopped:
             self.engine.start_container(name)
         _reopen(self.session, self.engine.observe(self.stack.project))
