@@ -7,6 +7,8 @@ from pathlib import Path
 
 #: Answered with the number of the image and the container's variable MARK.
 NUMBER_PATH = "/.test/number"
+#: Answered with 200 only where nothing is between: not through the proxy.
+LOCAL_PATH = "/.test/local"
 #: Takes this many seconds, and is answered with 200.
 SLOW_PATH, SLOW_SECONDS = "/.test/slow", 2.0
 #: In each of the two workers: more than the slow requests that are under way when one of them has them all.
@@ -42,6 +44,10 @@ def create_app() -> WSGIApplication:
         if environ["PATH_INFO"] == {number_path!r}:
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(told)))])
             return [told]
+        if environ["PATH_INFO"] == {local_path!r}:
+            local = environ["REMOTE_ADDR"] == "127.0.0.1"
+            start_response("200 OK" if local else "503 Service Unavailable", [("Content-Length", "0")])
+            return []
         if environ["PATH_INFO"] != {path!r}:
             return app(environ, start_response)
         time.sleep({slow_seconds!r})
@@ -55,7 +61,13 @@ COMMAND = 'command = ["gunicorn", "-c", "/opt/app/gunicorn.conf.py", "service.st
 
 def slow(project_root: Path, *, boot_seconds: float = 0.0) -> None:
     """The app of the copy gets `SLOW_PATH`, and takes this much longer to start. May be called again."""
-    text = APP.format(boot_seconds=boot_seconds, path=SLOW_PATH, slow_seconds=SLOW_SECONDS, number_path=NUMBER_PATH)
+    text = APP.format(
+        boot_seconds=boot_seconds,
+        path=SLOW_PATH,
+        slow_seconds=SLOW_SECONDS,
+        number_path=NUMBER_PATH,
+        local_path=LOCAL_PATH,
+    )
     (project_root / "service" / "standin.py").write_text(text)
     path = project_root / "config" / "production.toml"
     settings = path.read_text()
@@ -86,6 +98,8 @@ found = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'stand
 number = database.execute("SELECT max(number) FROM standin").fetchall()[0][0] if found else None
 if "--check" in sys.argv:
     sys.exit(code or (0 if number == NUMBER else migrate.PENDING))
+if NUMBER in {broken!r}:
+    sys.exit("this migration is broken")
 with database:
     database.execute("CREATE TABLE IF NOT EXISTS standin (number INTEGER)")
     database.execute("DELETE FROM standin")
@@ -93,9 +107,9 @@ with database:
 '''
 
 
-def migrating(project_root: Path) -> None:
-    """From now on each number of `change` needs a schema of its own."""
-    (project_root / "service" / "standin_migrate.py").write_text(MIGRATE)
+def migrating(project_root: Path, *broken: int) -> None:
+    """From now on each number of `change` needs a schema of its own; the migrations to `broken` ones fail."""
+    (project_root / "service" / "standin_migrate.py").write_text(MIGRATE.replace("{broken!r}", repr(broken)))
     path = project_root / "config" / "production.toml"
     settings = path.read_text()
     files = "migrate_files = ["

@@ -8,7 +8,8 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.load import Window, lost
@@ -37,11 +38,12 @@ class Failure:
 
 
 class Traffic:
-    """`failed` and `acknowledged` grow while it runs."""
+    """`failed`, `acknowledged` and `seen`, the good answers to the reads of `path`, grow while it runs."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, path: str = "/health") -> None:
+        self.port, self.path = port, path
         self.sent = 0
+        self.seen: Counter[str] = Counter()
         self.failed: list[Failure] = []
         self.acknowledged: list[str] = []
         self._mark = uuid.uuid4().hex[:8]
@@ -65,8 +67,7 @@ class Traffic:
         """Acknowledged writes that are not there."""
         return lost(self.port, list(self.acknowledged))
 
-    def _every(self, seconds: float, send: object) -> None:
-        assert callable(send)
+    def _every(self, seconds: float, send: Callable[[int], str]) -> None:
         due, number = time.monotonic(), 0
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             began = time.time()
@@ -91,8 +92,11 @@ class Traffic:
             connection.close()
 
     def _read(self, _: int) -> str:
-        status, body = self._ask("GET", "/health")
-        return "" if status == 200 else f"GET /health: status {status} {body[:100]!r}"
+        status, body = self._ask("GET", self.path)
+        if status == 200:
+            self.seen[body.decode(errors="replace")] += 1
+            return ""
+        return f"GET {self.path}: status {status} {body[:100]!r}"
 
     def _write(self, number: int) -> str:
         name = f"t-{self._mark}-{number}"
