@@ -109,12 +109,14 @@ def target(records: tuple[Record, ...], live: str, wanted: str, images: frozense
     served = good(records)
     if wanted:
         return _named(records, served, live, wanted, images)
-    order = list(served)
+    # What a release took the place of when it was deployed: a rollback to it must not lead forward again.
+    first = {record.release: record for record in reversed(records) if record.result == DEPLOYED}
+    order = sorted(first, key=lambda release: first[release].created)
     seen, at = {live}, live
-    while (record := served.get(at)) is not None:
-        # After a `down` nobody served before; then it is the one that served last until then.
+    while at in first:
+        # After a `down` nobody served before; then it is the one that was deployed last until then.
         earlier = order[: order.index(at)]
-        at = record.previous if record.previous in served else (earlier or [""])[-1]
+        at = first[at].previous if first[at].previous in first else (earlier or [""])[-1]
         if at in seen:
             break
         seen.add(at)

@@ -30,10 +30,10 @@ def migrate(step: Migrate, engine: Engine, report: Reporter) -> None:
                 detail=log,
             )
     _snapshot(step, engine, report)
-    report.facts["migrated"] = True
     code, log = _run(step.target, step.job, step.timeout, engine)
     if code != 0:
         raise OrchestratorError(f"the migration failed with code {code}.", detail=log)
+    report.facts["migrated"] = True
 
 
 def _run(name: str, body: Mapping[str, Any], timeout: float, engine: Engine) -> tuple[int, tuple[str, ...]]:
