@@ -199,7 +199,15 @@ def plan_app(
     if observed.upstream != upstream:
         write = (WriteUpstream(proxy_container, f"traffic goes {cause}", content=upstream, previous=observed.upstream),)
         switch = (
-            SwitchTraffic(proxy_container, cause, content=upstream, previous=observed.upstream, drain=drain_timeout),
+            SwitchTraffic(
+                proxy_container,
+                cause,
+                content=upstream,
+                previous=observed.upstream,
+                port=port,
+                path=path,
+                drain=drain_timeout,
+            ),
         )
     elif stops or restarts:
         # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
