@@ -142,6 +142,8 @@ def move_port(step: MovePort, engine: Engine, report: Reporter) -> None:
     The network of the port is left first: until the others are left, too, the engine publishes the port there.
     """
     address = ports.published(step.target, engine) if engine.is_local else None
+    if address and address != ports.published(step.source, engine):
+        ports.require_free(step.target, engine)  # before anything is interrupted
     with _Watch(address) as watch:
         for network in reversed(step.networks):
             engine.disconnect_network(step.source, network)
