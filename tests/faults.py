@@ -10,6 +10,7 @@ import contextlib
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from typing import Any
 import docker
 
 from tests import standin
-from tests.engine.stack import Project, Result, copy_checkout, finished, free_port, removed, until
-from tests.kill import CONFIG, clear, leftovers, moves, planned, quick
+from tests.engine.stack import Project, Result, copy_checkout, removed
+from tests.events import Event, Events
+from tests.kill import CONFIG, leftovers, planned, quick
 from tests.peers import bases
 from tests.traffic import Traffic
 
@@ -40,7 +42,6 @@ class Row:
     left: Sequence[str] = ()
     following: str = ""
     failed: int = 0
-    interrupted: int = 0
     lost: int = 0
     known: float | None = None
     seconds: float = 0.0
@@ -58,10 +59,8 @@ class Row:
     def __str__(self) -> str:
         served = f"{', '.join(self.during) or 'none'}; {self.after or 'none'}"
         name = self.name if self.known is None else f"{self.name} (known after {self.known:.2f} s)"
-        failed = f"{self.failed}, {self.lost}"
-        if self.interrupted:
-            failed += f" (and {self.interrupted} requests while the port moved)"
-        cells = (name, served, self.code, ", ".join(self.left) or "none", failed, self.following)
+        lost = f"{self.failed}, {self.lost}"
+        cells = (name, served, self.code, ", ".join(self.left) or "none", lost, self.following)
         return f"| {' | '.join(cells)} |"
 
 
@@ -125,8 +124,11 @@ class Stage:
         """One row."""
         project, row = self.project, Row(fault.name)
         old, before = str(self.number), self.names
-        proxies = frozenset(str(container.id) for container in project.containers("proxy"))
-        with Traffic(project.port, standin.NUMBER_PATH) as traffic, contextlib.ExitStack() as undo:
+        with (
+            Events(project) as events,
+            Traffic(project.port, standin.NUMBER_PATH) as traffic,
+            contextlib.ExitStack() as undo,
+        ):
             time.sleep(0.3)
             self.number += 1
             new = str(self.number)
@@ -135,8 +137,7 @@ class Stage:
             if made is not None:
                 undo.enter_context(made)
             began = time.time()
-            result = project.run("--json", "deploy", check=False)
-            ended = time.time()
+            result, lines = run(project, "deploy")
             time.sleep(0.2)
             row.during = sorted(traffic.seen)
             row.after, row.code, row.seconds = self.serves(), str(result.code), result.seconds
@@ -151,17 +152,13 @@ class Stage:
             for text in fault.says:
                 row.must(text in result.stdout, f"{text!r} is not in {result.stdout} {result.stderr}")
             if fault.exits:
-                row.known = _known(project, began, ended)
+                row.known = _known(events.since(began), lines)
                 row.must(row.known < AT_ONCE, f"the exit was known after {row.known:.2f} s")
             fault.check(self, result, row)
-            proxies |= frozenset(str(container.id) for container in project.containers("proxy"))
             undo.close()
             row.following = self.following(row)
-        windows = moves(project, proxies, began)
-        apart = [failure for failure in traffic.failed if failure.unreachable and failure.within(windows)]
-        real = [failure for failure in traffic.failed if failure not in apart]
-        row.failed, row.interrupted, row.lost = len(real), len(apart), len(traffic.lost())
-        row.must(not real, f"{len(real)} requests failed: {'; '.join(map(str, real[:5]))}")
+        row.failed, row.lost = len(traffic.failed), len(traffic.lost())
+        row.must(not row.failed, f"requests failed: {'; '.join(map(str, traffic.failed[:5]))}")
         row.must(row.lost == 0, f"{row.lost} acknowledged writes lost")
         return row
 
@@ -179,23 +176,32 @@ def _words(*words: str) -> str:
     return "[" + ", ".join("'" + word + "'" if "'" not in word else '"""' + word + '"""' for word in words) + "]"
 
 
-def _events(project: Project, since: float, to: float) -> Iterator[dict[str, Any]]:
-    """What happened to the project's containers."""
-    label = f"com.docker.compose.project={project.name}"
-    window: dict[str, Any] = {"since": since, "until": to, "filters": {"type": "container", "label": label}}
-    yield from project.client.api.events(decode=True, **window)
+def run(project: Project, *arguments: str) -> tuple[Result, list[tuple[float, str]]]:
+    """The command to its end, and its progress, each line with the time when it was printed."""
+    lines: list[tuple[float, str]] = []
+    began = time.monotonic()
+    process = project.start("--json", *arguments)
+
+    def read() -> None:
+        lines.extend((time.time(), line) for line in process.stderr or ())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert process.stdout is not None
+    stdout = process.stdout.read()
+    process.stdout.close()
+    code = process.wait(300)
+    reader.join()
+    assert process.stderr is not None
+    process.stderr.close()
+    return Result(code, stdout, "".join(line for _, line in lines), time.monotonic() - began), lines
 
 
-def _known(project: Project, since: float, to: float) -> float:
-    """Seconds from the candidate's end to its removal."""
-    ends: dict[str, float] = {}
-    for event in _events(project, since, to):
-        name, at = event["Actor"]["Attributes"]["name"], event["timeNano"] / 1e9
-        if event["Action"] == "die" and event["Actor"]["Attributes"].get("com.docker.compose.oneoff") == "False":
-            ends.setdefault(name, at)
-        elif event["Action"] == "destroy" and name in ends:
-            return float(at - ends[name])
-    return float("inf")
+def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float:
+    """Seconds from the candidate's end until it is said that waiting for it failed."""
+    ends = [event.at for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
+    said = [at for at, line in lines if "wait healthy" in line and line.rstrip().endswith("failed")]
+    return said[0] - ends[0] if ends and said else float("inf")
 
 
 # The rows
@@ -216,6 +222,11 @@ def _never_healthy(stage: Stage) -> None:
 
 def _missing_binary(stage: Stage) -> None:
     stage.settings((standin.COMMAND, 'command = ["no-such-program"]\n'))
+
+
+def _too_many_cpus(stage: Stage) -> None:
+    line = '"/static" }\nmemory = "256m"\ncpus = '
+    stage.settings((f"{line}1.0", f"{line}512.0"))
 
 
 def _memory(stage: Stage) -> None:
@@ -244,7 +255,7 @@ def _hook(stage: Stage, when: str) -> None:
 
 def _nothing_done(stage: Stage, result: Result, row: Row) -> None:
     done = [step["step"] for step in result.json.get("steps", []) if "seconds" in step]
-    row.must(set(done) <= {"build-image"}, f"done: {done}")
+    row.must(set(done) <= {"build-image", "run-hook"}, f"done: {done}")
 
 
 @contextlib.contextmanager
@@ -270,7 +281,13 @@ FAULTS = (
     Fault("exits at once", _exits_at_once, ("app exited with code 7", "no such table: sheep"), exits=True),
     Fault("exits after 1.5 s", _exits_later, ("app exited with code 8", "the sheep are out"), exits=True),
     Fault("never healthy", _never_healthy, ("app did not become healthy", "the sheep sleep")),
-    Fault("missing binary", _missing_binary, ("no-such-program", "executable file not found")),
+    Fault(
+        "missing binary",
+        _missing_binary,
+        ("app exited with code 127", "exec no-such-program failed: No such file or directory"),
+        exits=True,
+    ),
+    Fault("the engine refuses the container", _too_many_cpus, ("ange of CPUs",)),
     Fault(
         "killed for memory", _memory, ("app exited with code 137 (killed, perhaps for memory)", "eating"), exits=True
     ),
@@ -309,10 +326,11 @@ def say(text: str) -> None:
 def measured() -> tuple[str, bool]:
     """The table, and whether all of it is right."""
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(docker.from_env(timeout=300)) as client:
-        with removed(Project(client, bases(client), copy_checkout(Path(folder) / "stage"))) as project:
-            stage = Stage(project)
-            for fault in FAULTS:
-                rows.append(stage.play(fault))
-                say("\n".join([str(rows[-1]), *rows[-1].problems]))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        client = stack.enter_context(contextlib.closing(docker.from_env(timeout=300)))
+        project = Project(client, bases(client), copy_checkout(Path(folder) / "stage"))
+        stage = Stage(stack.enter_context(removed(project)))
+        for fault in FAULTS:
+            rows.append(stage.play(fault))
+            say("\n".join([str(rows[-1]), *rows[-1].problems]))
     return "\n".join([Row.HEADER, *map(str, rows)]), not any(row.problems for row in rows)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import docker
 import docker.errors
@@ -29,16 +28,14 @@ from orchestrator.settings import load
 from orchestrator.stack import build_stack
 from tests import standin
 from tests.engine.stack import PROJECT, SERVICE, SERVICES, Project, Result, copy_checkout, finished, removed
+from tests.events import Events
 from tests.killed import SAID
-from tests.load import Window
 from tests.peers import bases
 from tests.traffic import Failure, Traffic
 
 CONFIG = "config/production.toml"
 #: What the proxy itself answers, in its configuration.
 MARK = "/.proxy/mark"
-#: Seconds before and after the engine's own times of a move of the port: the event is a moment later than its effect.
-AROUND = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Scenario:
     """`write(project, turn)` makes the project's files what is wanted in this turn: the states of even and odd turns
     are different, so that each run starts where the one before has ended. `command` goes there; `serves`: a release
     does before, and must meanwhile. `goes`: the service is meant to go away. `back`: the command goes to another state
-    than the files say."""
+    than the files say. `moves`: the port goes from one proxy to another, so that for a moment nobody has it."""
 
     name: str
     command: tuple[str, ...]
@@ -54,6 +51,7 @@ class Scenario:
     serves: bool = True
     goes: bool = False
     back: bool = False
+    moves: bool = False
     setup: Callable[[Project], None] = lambda _: None
 
 
@@ -119,7 +117,7 @@ SCENARIOS = (
     Scenario("release", ("deploy",), _image),
     Scenario("release with a migration", ("deploy",), _image, setup=lambda project: standin.migrating(project.root)),
     Scenario("rollback", ("rollback",), _same, back=True, setup=_two_releases),
-    Scenario("configuration change, the port moves", ("deploy",), _settings),
+    Scenario("configuration change, the port moves", ("deploy",), _settings, moves=True),
     Scenario("Nginx's configuration changes", ("deploy",), _nginx, setup=_its_own_nginx),
     Scenario("down", ("down", "--yes"), _same, goes=True),
 )
@@ -235,22 +233,6 @@ def wrong(project: Project, result: Result) -> list[str]:
     return found
 
 
-def moves(project: Project, proxies: frozenset[str], since: float) -> list[Window]:
-    """When no proxy had the port: from the first network that one left to the last one that one joined."""
-    until = time.time()
-    window: dict[str, Any] = {"since": int(since), "until": int(until) + 1, "filters": {"type": "network"}}
-    times = []
-    for event in project.client.api.events(decode=True, **window):
-        at = event["timeNano"] / 1e9
-        if at >= since and event["Actor"]["Attributes"].get("container") in proxies:
-            times.append((event["Action"], at))
-    left = [at for action, at in times if action == "disconnect"]
-    joined = [at for action, at in times if action == "connect"]
-    if not left:
-        return []
-    return [(min(left) - AROUND, max([*joined, min(left)]) + AROUND)]
-
-
 class Runs:
     """One scenario on a project of its own, and what comes of it."""
 
@@ -282,14 +264,12 @@ class Runs:
         self.turn += 1
         self.scenario.write(self.project, self.turn)
 
-    def one(self, number: int, traffic: Traffic | None) -> None:
+    def one(self, number: int, traffic: Traffic | None, events: Events | None) -> None:
         """Killed after this call, and `deploy`."""
         outcome, project = self.outcome, self.project
         self.start()
         began, failures = time.time(), len(traffic.failed) if traffic else 0
-        proxies = self.proxies()
         run = killed(project, number, self.scenario.command)
-        proxies |= self.proxies()
         if run.code == 0 and number > 1:
             self.say(f"{outcome.name}: after call {number}: had fewer calls this time")
         elif run.code != -signal.SIGKILL:
@@ -297,27 +277,21 @@ class Runs:
         else:
             outcome.killed.append(number)
         result = project.run("--json", "deploy", check=False)
-        proxies |= self.proxies()
         problems, left = wrong(project, result), leftovers(project)
         outcome.problems += [f"after call {number}: {text}" for text in problems]
         outcome.left += [f"after call {number}: {text} left" for text in left]
         if run.code == -signal.SIGKILL and not problems and not left:
             outcome.converged += 1
         if traffic and outcome.watched:
-            self.sort(number, traffic.failed[failures:], proxies, began)
+            self.sort(number, traffic.failed[failures:], events, began)
         if problems or left:
             self.say("\n".join(f"{outcome.name}: after call {number}: {text}" for text in (*problems, *left)))
             clear(project)
             project.run("deploy")
 
-    def proxies(self) -> frozenset[str]:
-        return frozenset(str(container.id) for container in self.project.containers("proxy"))
-
-    def sort(self, number: int, failures: Sequence[Failure], proxies: frozenset[str], began: float) -> None:
+    def sort(self, number: int, failures: Sequence[Failure], events: Events | None, began: float) -> None:
         """Failed requests, those apart that no proxy could get."""
-        if not failures:
-            return
-        windows = moves(self.project, proxies, began)
+        windows = events.moves(began) if events and failures else ()
         for failure in failures:
             if failure.unreachable and failure.within(windows):
                 self.outcome.interrupted += 1
@@ -339,8 +313,9 @@ class Runs:
         self.say(f"{outcome.name}: {outcome.calls} calls")
         with contextlib.ExitStack() as stack:
             traffic = stack.enter_context(Traffic(self.project.port)) if self.scenario.serves else None
+            events = stack.enter_context(Events(self.project)) if self.scenario.moves else None
             for number in self.numbers(every):
-                self.one(number, traffic)
+                self.one(number, traffic, events)
         if traffic:
             outcome.sent = traffic.sent
             outcome.acknowledged, outcome.lost = len(traffic.acknowledged), len(traffic.lost())

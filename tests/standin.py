@@ -100,10 +100,11 @@ if "--check" in sys.argv:
     sys.exit(code or (0 if number == NUMBER else migrate.PENDING))
 if NUMBER in {broken!r}:
     sys.exit("this migration is broken")
-with database:
-    database.execute("CREATE TABLE IF NOT EXISTS standin (number INTEGER)")
-    database.execute("DELETE FROM standin")
-    database.execute("INSERT INTO standin VALUES (?)", (NUMBER,))
+database.execute("BEGIN IMMEDIATE")
+database.execute("CREATE TABLE IF NOT EXISTS standin (number INTEGER)")
+database.execute("DELETE FROM standin")
+database.execute("INSERT INTO standin VALUES (?)", (NUMBER,))
+database.execute("COMMIT")
 '''
 
 
