@@ -1,4 +1,4 @@
-"""The fault table: what goes wrong in a release, and what came of it, under traffic.
+"""The fault table: what goes wrong in a release, and what came of it, under traffic. The rows are in `fault_rows`.
 
 Each row starts with a release that serves, makes the wanted one a bad one in one way, runs `deploy`, and then `deploy`
 of a good one. What is measured is told; what must be is checked beside it.
@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import docker
-
 from tests import standin
-from tests.engine.stack import Project, Result, copy_checkout, removed
+from tests.engine.stack import Project, Result
 from tests.events import Event, Events
 from tests.kill import CONFIG, leftovers, planned, quick
-from tests.peers import bases
 from tests.traffic import Traffic
 
 #: Seconds within which an exit of the candidate must be known.
 AT_ONCE = 1.0
+#: How a command ended, and its progress, each line with the time when it was printed.
+Ran = tuple[Result, list[tuple[float, str]]]
 
 
 @dataclass
@@ -64,120 +60,8 @@ class Row:
         return f"| {' | '.join(cells)} |"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """`spoil` makes the wanted release a bad one. `says` must stand in the error. `code` and `served` ("old" or "new")
-    must come of it. `new_seen`: the bad one may answer for a while. `exits`: its end must be known at once."""
-
-    name: str
-    spoil: Callable[[Stage], object]
-    says: tuple[str, ...] = ()
-    code: int = 3
-    served: str = "old"
-    new_seen: bool = False
-    exits: bool = False
-    check: Callable[[Stage, Result, Row], None] = lambda *_: None
-
-
-class Stage:
-    """A project on which rows are played one after the other; each release has the next number."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        quick(project)
-        self.config = project.root / CONFIG
-        self.good = self.config.read_text()
-        self.number = 1
-        self.deploy_good()
-
-    def deploy_good(self) -> Result:
-        """Releases the next number, with the settings as they should be."""
-        self.config.write_text(self.good)
-        self.number += 1
-        standin.change(self.project.root, self.number)
-        return self.project.run("--json", "deploy", check=False)
-
-    def settings(self, *changes: tuple[str, str]) -> None:
-        """Changes pieces of the settings, each of which must be there once."""
-        text = self.config.read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the settings"
-            text = text.replace(old, new)
-        self.config.write_text(text)
-
-    def command(self, script: str) -> None:
-        """The app's command is a shell's script."""
-        self.settings((standin.COMMAND, f"command = {_words('sh', '-c', script)}\n"))
-
-    def serves(self) -> str:
-        try:
-            answer = self.project.ask(standin.NUMBER_PATH)
-        except OSError:
-            return ""
-        return answer.body.decode() if answer.status == 200 else f"status {answer.status}"
-
-    @property
-    def names(self) -> set[str]:
-        return {str(container.name) for container in self.project.containers()}
-
-    def play(self, fault: Fault) -> Row:
-        """One row."""
-        project, row = self.project, Row(fault.name)
-        old, before = str(self.number), self.names
-        with (
-            Events(project) as events,
-            Traffic(project.port, standin.NUMBER_PATH) as traffic,
-            contextlib.ExitStack() as undo,
-        ):
-            time.sleep(0.3)
-            self.number += 1
-            new = str(self.number)
-            standin.change(project.root, self.number)
-            made: Any = fault.spoil(self)
-            if made is not None:
-                undo.enter_context(made)
-            began = time.time()
-            result, lines = run(project, "deploy")
-            time.sleep(0.2)
-            row.during = sorted(traffic.seen)
-            row.after, row.code, row.seconds = self.serves(), str(result.code), result.seconds
-            row.left = sorted(self.names - before) if result.code else leftovers(project)
-            row.must(result.code == fault.code, f"exit code {result.code}, not {fault.code}: {result}")
-            row.must(row.after == (old if fault.served == "old" else new), f"{row.after} serves afterwards")
-            row.must(set(row.during) <= ({old, new} if fault.new_seen else {old}), f"served meanwhile: {row.during}")
-            row.must(not row.left, f"left: {row.left}")
-            row.must(result.code == 0 or self.names == before, f"of {before} there are {self.names}")
-            row.must(project.lock() is None, "the lock is still there")
-            row.must("Traceback" not in result.stderr, result.stderr)
-            for text in fault.says:
-                row.must(text in result.stdout, f"{text!r} is not in {result.stdout} {result.stderr}")
-            if fault.exits:
-                row.known = _known(events.since(began), lines)
-                row.must(row.known < AT_ONCE, f"the exit was known after {row.known:.2f} s")
-            fault.check(self, result, row)
-            undo.close()
-            row.following = self.following(row)
-        row.failed, row.lost = len(traffic.failed), len(traffic.lost())
-        row.must(not row.failed, f"requests failed: {'; '.join(map(str, traffic.failed[:5]))}")
-        row.must(row.lost == 0, f"{row.lost} acknowledged writes lost")
-        return row
-
-    def following(self, row: Row) -> str:
-        """The next run, of a good release: in a word, and checked."""
-        result = self.deploy_good()
-        steps, left = (planned(self.project), leftovers(self.project)) if result.code == 0 else ([], [])
-        good = result.code == 0 and self.serves() == str(self.number) and not steps and not left
-        row.must(good, f"the next run: {result}, {self.serves()} serves; {steps}; {left}")
-        return "converges" if good else f"exit code {result.code}"
-
-
-def _words(*words: str) -> str:
-    """As a list of the settings."""
-    return "[" + ", ".join("'" + word + "'" if "'" not in word else '"""' + word + '"""' for word in words) + "]"
-
-
-def run(project: Project, *arguments: str) -> tuple[Result, list[tuple[float, str]]]:
-    """The command to its end, and its progress, each line with the time when it was printed."""
+def run(project: Project, *arguments: str) -> Ran:
+    """The command to its end."""
     lines: list[tuple[float, str]] = []
     began = time.monotonic()
     process = project.start("--json", *arguments)
@@ -197,6 +81,128 @@ def run(project: Project, *arguments: str) -> tuple[Result, list[tuple[float, st
     return Result(code, stdout, "".join(line for _, line in lines), time.monotonic() - began), lines
 
 
+def _deploy(stage: Stage) -> Ran:
+    return run(stage.project, "deploy")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`spoil` makes the wanted release a bad one. `says` must stand in the error. `code` and `served` ("old" or "new")
+    must come of it. `new_seen`: the bad one may answer for a while. `exits`: its end must be known at once.
+    `before` makes the release that serves, where it is to be a special one."""
+
+    name: str
+    spoil: Callable[[Stage], object]
+    says: tuple[str, ...] = ()
+    code: int = 3
+    served: str = "old"
+    new_seen: bool = False
+    exits: bool = False
+    before: Callable[[Stage], object] = lambda _: None
+    run: Callable[[Stage], Ran] = _deploy
+    check: Callable[[Stage, Result, Row], None] = lambda *_: None
+
+
+class Stage:
+    """A project on which rows are played one after the other; each release has the next number."""
+
+    def __init__(self, project: Project) -> None:
+        self.project: Project = project
+        quick(project)
+        self.config = project.root / CONFIG
+        self.good = self.config.read_text()
+        self.number = 1
+        self.events: Events
+        self.second = Result(0, "", "", 0.0)
+        self.deploy_good()
+
+    def deploy_good(self) -> Result:
+        """Releases the next number, with the settings as they should be."""
+        self.config.write_text(self.good)
+        self.number += 1
+        standin.change(self.project.root, self.number)
+        return self.project.run("--json", "deploy", check=False)
+
+    def settings(self, *changes: tuple[str, str]) -> None:
+        """Changes pieces of the settings, each of which must be there once."""
+        text = self.config.read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the settings"
+            text = text.replace(old, new)
+        self.config.write_text(text)
+
+    def command(self, script: str) -> None:
+        """The app's command is a shell's script."""
+        self.settings((standin.COMMAND, f"command = {words('sh', '-c', script)}\n"))
+
+    def serves(self) -> str:
+        try:
+            answer = self.project.ask(standin.NUMBER_PATH)
+        except OSError:
+            return ""
+        return answer.body.decode() if answer.status == 200 else f"status {answer.status}"
+
+    @property
+    def names(self) -> set[str]:
+        return {str(container.name) for container in self.project.containers()}
+
+    def play(self, fault: Fault) -> Row:
+        """One row."""
+        project, row = self.project, Row(fault.name)
+        fault.before(self)
+        old, before = str(self.number), self.names
+        with (
+            Events(project) as self.events,
+            Traffic(project.port, standin.NUMBER_PATH) as traffic,
+            contextlib.ExitStack() as undo,
+        ):
+            time.sleep(0.3)
+            self.number += 1
+            new = str(self.number)
+            standin.change(project.root, self.number)
+            made: Any = fault.spoil(self)
+            if made is not None:
+                undo.enter_context(made)
+            began = time.time()
+            result, lines = fault.run(self)
+            time.sleep(0.2)
+            row.during = sorted(traffic.seen)
+            row.after, row.code, row.seconds = self.serves(), str(result.code), result.seconds
+            row.left = sorted(self.names - before) if result.code else leftovers(project)
+            row.must(result.code == fault.code, f"exit code {result.code}, not {fault.code}: {result}")
+            row.must(row.after == (old if fault.served == "old" else new), f"{row.after} serves afterwards")
+            row.must(set(row.during) <= ({old, new} if fault.new_seen else {old}), f"served meanwhile: {row.during}")
+            row.must(not row.left, f"left: {row.left}")
+            row.must(result.code == 0 or self.names == before, f"of {before} there are {self.names}")
+            row.must(project.lock() is None, "the lock is still there")
+            row.must("Traceback" not in result.stderr, result.stderr)
+            for text in fault.says:
+                row.must(text in result.stdout, f"{text!r} is not in {result.stdout} {result.stderr}")
+            if fault.exits:
+                row.known = _known(self.events.since(began), lines)
+                row.must(row.known < AT_ONCE, f"the exit was known after {row.known:.2f} s")
+            fault.check(self, result, row)
+            undo.close()
+            row.following = self.following(row)
+        row.failed, row.lost = len(traffic.failed), len(traffic.lost())
+        row.must(not row.failed, f"requests failed: {'; '.join(map(str, traffic.failed[:5]))}")
+        row.must(row.lost == 0, f"{row.lost} acknowledged writes lost")
+        return row
+
+    def following(self, row: Row) -> str:
+        """The next run, of a good release: in a word, and checked."""
+        result = self.deploy_good()
+        steps, left = (planned(self.project), leftovers(self.project)) if result.code == 0 else ([], [])
+        good = result.code == 0 and self.serves() == str(self.number) and not steps and not left
+        row.must(good, f"the next run: {result}, {self.serves()} serves; {steps}; {left}")
+        return "converges" if good else f"exit code {result.code}"
+
+
+def words(*words: str) -> str:
+    """As a list of the settings."""
+    return "[" + ", ".join("'" + word + "'" if "'" not in word else '"""' + word + '"""' for word in words) + "]"
+
+
 def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float:
     """Seconds from the candidate's end until it is said that waiting for it failed."""
     ends = [event.at for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
@@ -204,133 +210,9 @@ def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float
     return said[0] - ends[0] if ends and said else float("inf")
 
 
-# The rows
-
-
-def _exits_at_once(stage: Stage) -> None:
-    stage.command("echo no such table: sheep >&2; exit 7")
-
-
-def _exits_later(stage: Stage) -> None:
-    stage.command("sleep 1.5; echo the sheep are out >&2; exit 8")
-
-
-def _never_healthy(stage: Stage) -> None:
-    never = f"command = {_words('sh', '-c', 'echo the sheep sleep; exit 1')}"
-    stage.settings(('path = "/health"', never), ('start_period = "30s"', 'start_period = "1s"'))
-
-
-def _missing_binary(stage: Stage) -> None:
-    stage.settings((standin.COMMAND, 'command = ["no-such-program"]\n'))
-
-
-def _too_many_cpus(stage: Stage) -> None:
-    line = '"/static" }\nmemory = "256m"\ncpus = '
-    stage.settings((f"{line}1.0", f"{line}512.0"))
-
-
-def _memory(stage: Stage) -> None:
-    script = "print('eating', flush=True); x = b'x' * 1_000_000_000"
-    stage.settings((standin.COMMAND, f"command = {_words('python', '-c', script)}\n"))
-
-
-def _local_only(stage: Stage) -> None:
-    stage.settings(('path = "/health"', f'path = "{standin.LOCAL_PATH}"'))
-
-
-def _migration(stage: Stage) -> None:
-    standin.migrating(stage.project.root, stage.number)
-
-
-def _migration_undone(stage: Stage, result: Result, row: Row) -> None:
-    snapshots = [entry["snapshot"] for entry in stage.project.json("backups")["snapshots"]]
-    row.must(any(name in result.stdout for name in snapshots), f"none of {snapshots} is named in {result.stdout}")
-
-
-def _hook(stage: Stage, when: str) -> None:
-    hook = _words("sh", "-c", "echo the hook says no; exit 9")
-    (line,) = (line for line in stage.good.splitlines() if line.startswith(f"{when} = ["))
-    stage.settings((line, f"{when} = [{hook}]"))
-
-
-def _nothing_done(stage: Stage, result: Result, row: Row) -> None:
-    done = [step["step"] for step in result.json.get("steps", []) if "seconds" in step]
-    row.must(set(done) <= {"build-image", "run-hook"}, f"done: {done}")
-
-
 @contextlib.contextmanager
-def _listener() -> Iterator[int]:
+def listener() -> Iterator[int]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         yield int(holder.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _port_taken(stage: Stage) -> Iterator[None]:
-    # Entered before `deploy` runs; the traffic goes on where the old one listens.
-    with _listener() as port:
-        stage.project.more["HTTP_PORT"] = str(port)
-        try:
-            yield
-        finally:
-            del stage.project.more["HTTP_PORT"]
-
-
-FAULTS = (
-    Fault("exits at once", _exits_at_once, ("app exited with code 7", "no such table: sheep"), exits=True),
-    Fault("exits after 1.5 s", _exits_later, ("app exited with code 8", "the sheep are out"), exits=True),
-    Fault("never healthy", _never_healthy, ("app did not become healthy", "the sheep sleep")),
-    Fault(
-        "missing binary",
-        _missing_binary,
-        ("app exited with code 127", "exec no-such-program failed: No such file or directory"),
-        exits=True,
-    ),
-    Fault("the engine refuses the container", _too_many_cpus, ("ange of CPUs",)),
-    Fault(
-        "killed for memory", _memory, ("app exited with code 137 (killed, perhaps for memory)", "eating"), exits=True
-    ),
-    Fault(
-        "healthy, but no answer through the proxy",
-        _local_only,
-        ("the new release does not answer through the proxy", standin.LOCAL_PATH),
-        new_seen=True,
-    ),
-    Fault(
-        "failing migration",
-        _migration,
-        ("the migration failed with code 1", "this migration is broken"),
-        check=_migration_undone,
-    ),
-    Fault(
-        "failing hook before",
-        lambda stage: _hook(stage, "before"),
-        ("ended with code 9", "the hook says no"),
-        check=_nothing_done,
-    ),
-    Fault(
-        "failing hook after",
-        lambda stage: _hook(stage, "after"),
-        ("ended with code 9", "the hook says no"),
-        new_seen=True,
-    ),
-    Fault("HTTP_PORT changes to one that is taken", _port_taken, ("is in use by",), new_seen=True),
-)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def measured() -> tuple[str, bool]:
-    """The table, and whether all of it is right."""
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        client = stack.enter_context(contextlib.closing(docker.from_env(timeout=300)))
-        project = Project(client, bases(client), copy_checkout(Path(folder) / "stage"))
-        stage = Stage(stack.enter_context(removed(project)))
-        for fault in FAULTS:
-            rows.append(stage.play(fault))
-            say("\n".join([str(rows[-1]), *rows[-1].problems]))
-    return "\n".join([Row.HEADER, *map(str, rows)]), not any(row.problems for row in rows)

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="kill: scenarios at the same time (2)")
     parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
     options = parser.parse_args(argv)
-    from tests import faults, kill
+    from tests import faults_apart, kill
     from tests.bench import release, stack
 
     right = True
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     elif options.name == "kill":
         tables, right = kill.measured(options.every, options.jobs)
     elif options.name == "faults":
-        tables, right = faults.measured()
+        tables, right = faults_apart.measured()
     else:
         tables = release.measured(options.releases, rollbacks=options.rollbacks)
     print(tables)

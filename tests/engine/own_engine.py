@@ -119,7 +119,7 @@ def running(disk: str = "") -> Iterator[OwnEngine]:
 def moved(usual: Project, engine: OwnEngine) -> Iterator[Project]:
     """The project, deployed on that engine, with images built on the usual one: that one reaches no network."""
     usual.run("deploy")
-    images = [*usual.bases.values(), *(str(usual.one(name).attrs["Config"]["Image"]) for name in SERVICES)]
+    images = [*usual.bases.values(), *images_of(usual)]
     usual.run("down", "--volumes", "--yes")
     with contextlib.closing(docker.DockerClient(engine.url, timeout=120)) as client:
         copy_images(usual.client, client, images)
@@ -127,6 +127,11 @@ def moved(usual: Project, engine: OwnEngine) -> Iterator[Project]:
         made.more = usual.more | made.more
         made.run("deploy", "--no-build")
         yield made
+
+
+def images_of(project: Project) -> list[str]:
+    """What the project's containers are made of."""
+    return [str(project.one(name).attrs["Config"]["Image"]) for name in SERVICES]
 
 
 def copy_images(source: docker.DockerClient, target: docker.DockerClient, images: list[str]) -> None:
