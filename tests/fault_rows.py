@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests import standin
 from tests.engine.stack import Result, until
-from tests.faults import Fault, Ran, Row, Stage, listener, run, words
+from tests.faults import GRACE, Fault, Ran, Row, Stage, listener, run, words
 
 
 def _exits_at_once(stage: Stage) -> None:
@@ -76,10 +76,6 @@ def _port_taken(stage: Stage) -> Iterator[None]:
 
 def _stubborn(stage: Stage) -> None:
     """What serves before is a release whose program never hears of SIGTERM, since its parent keeps it to itself."""
-    stage.settings(
-        ('"/static" }\n' + 'memory = "256m"', '"/static" }\n' + 'memory = "255m"'),
-        ('"40s"\n\n[services.app.environment]', '"3s"\n\n[services.app.environment]'),
-    )
     stage.command("trap '' TERM; gunicorn -c /opt/app/gunicorn.conf.py 'service.standin:create_app()' & wait")
     stage.number += 1
     standin.change(stage.project.root, stage.number)
@@ -91,7 +87,7 @@ def _killed_after_its_grace(stage: Stage, result: Result, row: Row) -> None:
     codes = [event.code for event in stage.events.found if event.action == "die" and event.service == "app"]
     row.must(codes == ["137"], f"the old one ended with {codes}")
     seconds = [step["seconds"] for step in result.json["steps"] if step["step"] == "stop-container"]
-    row.must(len(seconds) == 1 and 3 <= seconds[0] < 6, f"its stop took {seconds} s of 3 s grace")
+    row.must(len(seconds) == 1 and GRACE <= seconds[0] < GRACE + 3, f"its stop took {seconds} s of {GRACE} s grace")
 
 
 def _two(stage: Stage) -> Ran:

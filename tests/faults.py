@@ -22,6 +22,8 @@ from tests.traffic import Traffic
 
 #: Seconds within which an exit of the candidate must be known.
 AT_ONCE = 1.0
+#: Seconds that the app has to stop.
+GRACE = 3
 #: How a command ended, and its progress, each line with the time when it was printed.
 Ran = tuple[Result, list[tuple[float, str]]]
 
@@ -110,7 +112,7 @@ class Stage:
         self.project: Project = project
         quick(project)
         self.config = project.root / CONFIG
-        self.good = self.config.read_text()
+        self.good = self.config.read_text().replace('stop_grace_period = "40s"', f'stop_grace_period = "{GRACE}s"')
         self.number = 1
         self.events: Events
         self.second = Result(0, "", "", 0.0)
@@ -207,7 +209,7 @@ def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float
     """Seconds from the candidate's end until it is said that waiting for it failed."""
     ends = [event.at for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
     said = [at for at, line in lines if "wait healthy" in line and line.rstrip().endswith("failed")]
-    return said[0] - ends[0] if ends and said else float("inf")
+    return max(0.0, said[0] - ends[0]) if ends and said else float("inf")
 
 
 @contextlib.contextmanager

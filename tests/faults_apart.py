@@ -70,8 +70,8 @@ def first_exits(project: Project) -> Row:
 
 
 class Apart:
-    """A project on an engine of its own, where version 1 serves and the images of 2 are; those of 3 can be brought. What
-    it publishes is out of reach: it is asked from beside the proxy."""
+    """A project on an engine of its own, where version 1 serves and the images of 2 are; those of 3 can be brought.
+    What it publishes is out of reach: it is asked from beside the proxy."""
 
     def __init__(self, usual: Project, engine: OwnEngine, stack: contextlib.ExitStack) -> None:
         self.usual, self.engine = usual, engine

@@ -301,7 +301,7 @@ class Runs:
 
     def numbers(self, every: int) -> Iterator[int]:
         """All of them; where a run has more calls than the counted one, those, too."""
-        yield from range(1, self.outcome.calls + 1, every)
+        yield from range(1 + every // 2, self.outcome.calls + 1, every)
         number = self.outcome.calls
         while every == 1 and (not self.outcome.killed or self.outcome.killed[-1] == number):
             number += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="kill: scenarios at the same time (2)")
     parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
     options = parser.parse_args(argv)
+    # What was made goes again, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     from tests import faults_apart, kill
     from tests.bench import release, stack
 
