@@ -89,6 +89,7 @@ class _Run:
         observed = engine.observe(stack.project)
         self.todo = planned(observed)
         if not self.todo and not restore.unfinished(observed):
+            lock.remove_dead(stack.project, engine, report.say)
             return
         with lock.held(stack.project, image, engine, report.say):
             # Looked at again: until the lock was ours, somebody else may have changed things.
@@ -209,6 +210,7 @@ def down(session: Session, *, volumes: bool) -> dict[str, Any]:
     observed = engine.observe(stack.project)
     todo = plan_down(stack, observed, volumes=volumes)
     if not todo:
+        lock.remove_dead(stack.project, engine, report.say)
         return {"result": "unchanged", "steps": []}
     if observed.containers:
         with lock.held(stack.project, observed.containers[0].image_id, engine, report.say):

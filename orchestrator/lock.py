@@ -136,6 +136,19 @@ def _take(project: str, image: str, engine: Engine, say: Callable[[str], None]) 
     raise Locked(f"another deployment of {project} is under way.", hint="try again in a moment.")
 
 
+def remove_dead(project: str, engine: Engine, say: Callable[[str], None]) -> None:
+    """Removes the lock of a run of this host that was killed when all else was done: the next run has nothing to do,
+    so it takes no lock that it could take over."""
+    try:
+        document = engine.inspect(name_of(project))
+    except EngineError:
+        return  # the usual case: there is none
+    holder = _holder(document)
+    if certainly_dead(holder):
+        say(f"the deployment that held the lock since {holder.get('since')} has died; its lock is removed")
+        engine.remove_container(document["Id"])
+
+
 @contextmanager
 def held(project: str, image: str, engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
     """Holds the project's lock. `image` is any image the engine has."""

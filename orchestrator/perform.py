@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from dataclasses import replace
+from datetime import datetime
 
 from orchestrator import history, hooks, migration, ports, proxy, state
 from orchestrator.engine import Engine
@@ -143,6 +144,8 @@ def move_port(step: MovePort, engine: Engine, report: Reporter) -> None:
     The network of the port is left first: until the others are left, too, the engine publishes the port there.
     """
     address = ports.published(step.target, engine) if engine.is_local else None
+    if address and address != ports.published(step.source, engine):
+        ports.require_free(step.target, engine)  # before anything is interrupted
     with _Watch(address) as watch:
         for network in reversed(step.networks):
             engine.disconnect_network(step.source, network)
@@ -278,13 +281,25 @@ def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
 
 
 def _fail_if_ended(container: state.ObservedContainer, engine: Engine) -> None:
-    if not container.running or container.restarts:
+    if not container.running:
         raise _ended(container, str(container.exit_code), engine)
+    if container.restarts:
+        raise _ended(container, _first_exit(container, engine), engine)
+
+
+def _first_exit(container: state.ObservedContainer, engine: Engine) -> str:
+    """The exit code of a container that runs again: its state has forgotten it. "" if the engine has, too."""
+    began, again = (datetime.fromisoformat(text[:19]) for text in (container.created, container.started))
+    for event, code in engine.events(container.name, container.created, (again - began).total_seconds() + 1):
+        if event == "die":
+            return code
+    return ""
 
 
 def _ended(container: state.ObservedContainer, code: str, engine: Engine) -> OrchestratorError:
     memory = container.oom_killed or code == "137"
-    why = f"exited with code {code}{' (killed, perhaps for memory)' if memory else ''}" if code else "was removed"
+    gone = "ended and was started again" if container.restarts else "was removed"
+    why = f"exited with code {code}{' (killed, perhaps for memory)' if memory else ''}" if code else gone
     return OrchestratorError(f"{container.service} {why}.", detail=_log(container.name, engine))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from pathlib import Path
 
 from orchestrator import labels
@@ -28,6 +30,25 @@ def published(container: str, engine: Engine) -> tuple[str, int] | None:
         every = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
         return every.get(binding["HostIp"], binding["HostIp"]), int(binding["HostPort"])
     return None
+
+
+def require_free(container: str, engine: Engine) -> None:
+    """Raises the error of `taken` where the container's published port is in use, unless it has it itself."""
+    address = published(container, engine)
+    bound = engine.inspect(container).get("NetworkSettings", {}).get("Ports") or {}
+    if address and not any(bound.values()) and _in_use(address):
+        raise taken(container, engine)
+
+
+def _in_use(address: tuple[str, int]) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+        # Connections that have just ended do not count, as for whoever would listen.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _holder(port: str, engine: Engine) -> str:

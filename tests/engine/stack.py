@@ -109,11 +109,15 @@ class Project:
     # Running
 
     def start(
-        self, *arguments: str, env: Mapping[str, str] | None = None, root: Path | None = None
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        root: Path | None = None,
+        module: Sequence[str] = ("orchestrator",),
     ) -> subprocess.Popen[str]:
         """`python -m orchestrator ...`, not waited for. A variable of `env` that is "" counts as not set."""
         return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", *arguments],
+            [sys.executable, "-m", *module, *arguments],
             cwd=root or self.root,
             env=self.env | dict(env or {}),
             stdin=subprocess.DEVNULL,

@@ -57,6 +57,25 @@ def test_free(engine: MemoryEngine) -> None:
     take(engine)
 
 
+def test_left_by_a_dead_process_of_this_host_where_nothing_is_to_do(engine: MemoryEngine) -> None:
+    said: list[str] = []
+    lock.remove_dead("shop", engine, said.append)
+    assert said == []
+    held_by(engine, lock.owner() | {"pid": str(ended_process()), "since": "2026-11-24T10:00:00+00:00"})
+    lock.remove_dead("shop", engine, said.append)
+    assert not engine.containers
+    assert said == ["the deployment that held the lock since 2026-11-24T10:00:00+00:00 has died; its lock is removed"]
+
+
+@pytest.mark.parametrize("holder", [{}, {"identity": "another host"}, {"pid": "none"}])
+def test_not_known_to_be_dead_keeps_its_lock_where_nothing_is_to_do(
+    engine: MemoryEngine, holder: dict[str, str]
+) -> None:
+    held_by(engine, lock.owner() | holder)
+    lock.remove_dead("shop", engine, silent)
+    assert engine.containers
+
+
 def test_freed_after_an_error(engine: MemoryEngine) -> None:
     with pytest.raises(ValueError, match="x"), lock.held("shop", "i", engine, silent):
         raise ValueError("x")

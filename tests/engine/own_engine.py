@@ -1,0 +1,157 @@
+"""An engine of a test's own, in a network namespace of its own, so that nothing else on this machine notices."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from orchestrator.sockets import SocketState, socket_state
+from tests.engine.stack import SERVICES, Project, until
+
+
+def possible() -> bool:
+    return os.getuid() == 0 and all(map(shutil.which, ("dockerd", "unshare", "ip")))
+
+
+@dataclass
+class OwnEngine:
+    """A dockerd that a test may kill, in a network namespace of its own."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        """Where it keeps images, containers and volumes."""
+        return self.folder / "data"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder / 'docker.sock'}"
+
+    def start(self) -> None:
+        # After a SIGKILL these are still there, and whoever has the number by now is taken for a running one.
+        for stale in (self.folder / "pid", self.containerd):
+            stale.unlink(missing_ok=True)
+        folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
+        options = ["-H", self.url, *(f"{option}={self.folder / name}" for option, name in folders.items())]
+        script = 'ip link set lo up; exec dockerd --bridge=none "$@"'
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "sh", "-c", script, "sh", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self.answers, 60, "the engine answers", 0.2)
+
+    def answers(self) -> bool:
+        assert self.process is None or self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        return socket_state(str(self.folder / "docker.sock"), 2) is SocketState.ANSWERS
+
+    def end(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process = None
+        if number == signal.SIGKILL:
+            # Its containerd ends by itself only a moment later; the next engine brings its own.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                os.kill(int(self.containerd.read_text()), signal.SIGKILL)
+
+    @property
+    def containerd(self) -> Path:
+        return self.folder / "exec" / "containerd" / "containerd.pid"
+
+    def cut_power(self) -> None:
+        """The engine and all that runs in it end at once, as in a power cut."""
+        self.end(signal.SIGKILL)
+        self.kill_containers()
+
+    def kill_containers(self) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode().split("\0")
+                if "containerd-shim" in words[0] and any(word.startswith(f"{self.folder}/") for word in words):
+                    children = (process / "task" / process.name / "children").read_text().split()
+                    for number in (process.name, *children):
+                        os.kill(int(number), signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Nothing stays, however the engine ended: what ran in it, its mounts, its files."""
+        if self.process is not None:
+            self.cut_power()
+        self.kill_containers()
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([path for path in mounts if path.startswith(f"{self.folder}/")]):
+            subprocess.run(["umount", "-l", mount], check=True)
+        shutil.rmtree(self.folder)
+
+
+@contextlib.contextmanager
+def running(disk: str = "") -> Iterator[OwnEngine]:
+    """One that is gone with all it had at the end. `disk`: its data is in memory, this much at most ("600m")."""
+    # A short path: a socket's may have 107 characters. Not in /tmp, which may be memory.
+    folder = Path(subprocess.check_output(["mktemp", "-d", "/var/tmp/golinks-XXXXXX"], text=True).strip())
+    engine = OwnEngine(folder)
+    try:
+        if disk:
+            engine.data.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "golinks", str(engine.data)], check=True)
+        engine.start()
+        yield engine
+    finally:
+        engine.remove()
+
+
+@contextlib.contextmanager
+def moved(usual: Project, engine: OwnEngine) -> Iterator[Project]:
+    """The project, deployed on that engine, with images built on the usual one: that one reaches no network."""
+    usual.run("deploy")
+    images = [*usual.bases.values(), *images_of(usual)]
+    usual.run("down", "--volumes", "--yes")
+    with contextlib.closing(docker.DockerClient(engine.url, timeout=120)) as client:
+        copy_images(usual.client, client, images)
+        made = Project(client, usual.bases, usual.root, usual.name, usual.port, {"DOCKER_HOST": engine.url})
+        made.more = usual.more | made.more
+        made.run("deploy", "--no-build")
+        yield made
+
+
+def images_of(project: Project) -> list[str]:
+    """What the project's containers are made of."""
+    return [str(project.one(name).attrs["Config"]["Image"]) for name in SERVICES]
+
+
+def copy_images(source: docker.DockerClient, target: docker.DockerClient, images: list[str]) -> None:
+    # All in one tar, which holds what they share once; docker-py saves one at a time.
+    api: Any = source.api
+    with api._get(api._url("/images/get"), params={"names": images}, stream=True) as saved:
+        for _ in target.api.load_image(saved.iter_content(1024 * 1024)):  # type: ignore[no-untyped-call]
+            pass
+
+
+def ask(project: Project, method: str, path: str, body: object = None) -> int:
+    """A request through the proxy, from beside it: the published port is out of reach. The answer's status."""
+    script = f"""
+import json, urllib.error, urllib.request
+data = {(json.dumps(body) if body else None)!r}
+request = urllib.request.Request("http://proxy:8080{path}", data and data.encode(), method={method!r},
+                                 headers={{"Content-Type": "application/json"}})
+try:
+    print(urllib.request.urlopen(request, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+    return int(project.run("exec", "app", "python", "-c", script).stdout)

@@ -1,0 +1,37 @@
+"""The orchestrator is killed after its engine calls; the next `deploy` puts everything right, and nobody notices.
+
+After every call of a release, and after each `OTHERS`th of the other scenarios, so that it takes about four minutes;
+`python -m tests.bench kill` does all of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests import kill
+from tests.engine.stack import Project, copy_checkout, removed
+
+pytestmark = pytest.mark.engine
+
+OTHERS = 11
+
+
+@pytest.mark.parametrize("scenario", kill.SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
+def test_killed(
+    scenario: kill.Scenario,
+    client: docker.DockerClient,
+    bases: Mapping[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    every = 1 if scenario.name == "release" else OTHERS
+    with removed(Project(client, bases, copy_checkout(tmp_path))) as project:
+        outcome = kill.Runs(scenario, project, kill.say)(every)
+    with capsys.disabled():
+        print(f"\n{scenario.name}: of {outcome.calls} calls killed after {', '.join(map(str, outcome.killed))}")
+    assert outcome.right, "\n".join([kill.HEADER, outcome.row(), *outcome.evidence()])
+    assert len(outcome.killed) >= outcome.calls // every - 1
