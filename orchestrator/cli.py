@@ -1,4 +1,4 @@
-"""The verbs: parse, call, print, exit code.
+"""The verbs: call, print, exit code.
 
 Until a verb runs, only the standard library is imported: help needs no more.
 """
@@ -10,163 +10,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import bootstrap
+from orchestrator.arguments import PROGRAM, parser
 from orchestrator.errors import FAILED, Interrupted, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.report import Reporter
     from orchestrator.session import Session
 
-PROGRAM = "python -m orchestrator"
 ROOT = Path(__file__).resolve().parent.parent
-
-DESCRIPTION = """\
-Deploys a Flask and SQLite service behind Nginx on one Docker engine, and keeps its data safe.
-
-first time:    python3 -m orchestrator deploy --setup     engine, base images, build, start, wait until healthy
-after changes: python -m orchestrator plan                what would be done, and why
-               python -m orchestrator deploy              does it; nothing to do is a success
-               python -m orchestrator rollback            back to the release before
-day to day:    python -m orchestrator status | releases | logs -f | backup | backups | restore SNAPSHOT
-"""
-
-EPILOG = """\
-exit codes: 0 done, or nothing to do; 1 failed, everything as it was; 2 usage or settings; 3 rolled back, the previous
-release serves; 4 another deployment holds the lock; 5 no engine.
-settings: the environment, then .env (what this host is; see .env.example), then config/<environment>.toml (what the
-stack is).
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong command line as every other error is told, in JSON where that is asked for."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; the README's list of verbs is made from it."""
-    common = _Parser(add_help=False)
-    options = common.add_argument_group("global options (before or after the verb)")
-    # Without a default of their own, an option given before the verb is not undone by its absence after it.
-    options.add_argument(
-        "-e",
-        "--environment",
-        choices=("production", "development"),
-        default=argparse.SUPPRESS,
-        help="which config/<environment>.toml (production)",
-    )
-    for flag, text in (
-        ("--json", "exactly one JSON document on stdout"),
-        ("--verbose", "every step as it begins, and tracebacks"),
-        ("--yes", "answer every question with yes"),
-    ):
-        options.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
-    top = _Parser(
-        prog=PROGRAM,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common],
-    )
-    top.add_argument("--version", action="version", version="golinks orchestrator 0.1.0")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-
-    def verb(name: str, run: Callable[..., int], text: str, more: str = "") -> argparse.ArgumentParser:
-        made = verbs.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}. {more}".strip(),
-            parents=[common],
-        )
-        made.set_defaults(run=run)
-        return made
-
-    verb(
-        "setup",
-        setup,
-        "make this machine ready: engine, base images, .env",
-        "Installs the distribution's engine if there is none (asks first; --yes is the answer elsewhere than on a "
-        "terminal), and never touches one that runs. Base images are pulled; where no registry answers, they are made "
-        "from the distribution's packages.",
-    )
-    made = verb(
-        "deploy",
-        deploy,
-        "build, plan and apply, until everything is healthy",
-        "The release that serves is untouched until the new one is healthy; when anything fails, all is undone.",
-    )
-    made.add_argument("--setup", action="store_true", help="do `setup` first, with consent to install what is missing")
-    made.add_argument("--no-build", action="store_true", help="take the images as they are; fail if one is missing")
-    verb("plan", plan, "show what deploy would do, and why", "Changes nothing.")
-    verb(
-        "releases",
-        releases,
-        "list the releases: when, by whom, how each ended, what changed",
-        "Secrets are masked.",
-    )
-    made = verb(
-        "rollback",
-        rollback,
-        "go back to the previous good release, or to a named one",
-        "Its image and its settings, by the same steps as a deployment and with the same guarantees; nothing is built, "
-        "the data stays as it is.",
-    )
-    made.add_argument("release", nargs="?", metavar="RELEASE", default="", help="its id, or the beginning of it")
-    made = verb("status", status, "show services, health, release, resource and disk use, drift and the last snapshot")
-    made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
-    made = verb(
-        "backup",
-        backup,
-        "take a snapshot of the database volume now",
-        "Consistent while the service is written to, checked, with checksums; kept in the backups volume.",
-    )
-    made.add_argument("--to", metavar="FOLDER", type=Path, help="copy the archive to this folder of the host, too")
-    verb("backups", backups, "list the snapshots")
-    made = verb(
-        "maintenance",
-        maintenance,
-        "answer 503 with a page to everybody, or stop doing so",
-        "Without on or off: says which it is. The stack goes on behind it; deployments leave it as it is.",
-    )
-    made.add_argument("state", nargs="?", choices=("on", "off"), help="on or off")
-    made = verb(
-        "verify",
-        verify,
-        "prove a snapshot by reading all of it again",
-        "Its checksums, and of each database in it integrity, foreign keys and rows.",
-    )
-    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
-    made = verb(
-        "restore",
-        restore,
-        "bring a snapshot back",
-        "Proven beside the live data first; 503 with a page meanwhile; what is there now is kept as a snapshot, and "
-        "all is put back if the app is not healthy afterwards.",
-    )
-    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
-    made = verb("logs", logs, "show what the containers wrote")
-    made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
-    made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
-    made.add_argument("-n", "--tail", metavar="N", type=_count, default=200, help="lines of each container (200)")
-    made = verb("exec", execute, "run a command in a service's container", "Its exit code is ours.")
-    made.add_argument("service", metavar="SERVICE", help="app, proxy or backup")
-    made.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
-    made = verb("down", down, "stop and remove containers and networks", "Data and images stay.")
-    made.add_argument("--volumes", action="store_true", help="delete the volumes too: the data AND its snapshots")
-    verb("doctor", doctor, "check this machine and the stack, and say what to do about each finding")
-    made = verb("compose", compose, "write docker-compose.yml from the settings", "For use without the orchestrator.")
-    made.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is not current")
-    return top
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines, 1 to 1000000")
-    return int(text)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -182,8 +36,7 @@ def main(argv: Sequence[str]) -> int:
         top.print_help()
         return 0
     try:
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        return VERBS[options.verb](options)
     except KeyboardInterrupt:
         return bootstrap.tell(Interrupted("interrupted"), json=options.json)
     except BrokenPipeError:
@@ -423,3 +276,23 @@ def compose(options: argparse.Namespace) -> int:
     if not current:
         path.write_text(text, encoding="utf-8")
     return _answer(options, {"file": FILE, "current": current}, f"{FILE} is current" if current else f"wrote {FILE}")
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "setup": setup,
+    "deploy": deploy,
+    "plan": plan,
+    "releases": releases,
+    "rollback": rollback,
+    "status": status,
+    "backup": backup,
+    "backups": backups,
+    "maintenance": maintenance,
+    "verify": verify,
+    "restore": restore,
+    "logs": logs,
+    "exec": execute,
+    "down": down,
+    "doctor": doctor,
+    "compose": compose,
+}

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from orchestrator import cli, schema, settings
+from orchestrator import arguments, schema, settings
 from orchestrator.model import SECRET_NAME
 from orchestrator.schema import Backup, Health, Host, Release, Service
 
@@ -22,7 +22,7 @@ MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", 
 def verbs() -> str:
     """Every verb with its options, from the parser itself."""
     os.environ["COLUMNS"] = "100"  # argparse wraps to the terminal
-    top = cli.parser()
+    top = arguments.parser()
     groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
     lines = ["| verb | does |", "|---|---|"]
     for choice in groups[0]._choices_actions:

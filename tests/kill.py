@@ -24,6 +24,7 @@ import docker.errors
 from orchestrator import deploy
 from orchestrator.engine import connect
 from orchestrator.report import Reporter
+from orchestrator.session import Session
 from orchestrator.settings import load
 from orchestrator.stack import build_stack
 from tests import standin
@@ -195,7 +196,7 @@ def planned(project: Project) -> list[str]:
     settings = load(project.root, "production", project.env)
     engine = connect(settings.engine_environment)
     with contextlib.closing(engine.api):
-        steps = deploy.plan(deploy.Session(settings, build_stack(settings), engine, Reporter(io.StringIO())))["steps"]
+        steps = deploy.plan(Session(settings, build_stack(settings), engine, Reporter(io.StringIO())))["steps"]
     return [f"{step['step']} {step['target']} ({step['cause']})" for step in steps]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import bootstrap, cli, errors
+from orchestrator import arguments, bootstrap, cli, errors
 from tests.unit.stacks import ROOT
 
 VERBS = (
@@ -61,7 +61,7 @@ def test_every_verb_has_help(verb: str, capsys: Capture) -> None:
 
 
 def test_no_verb_is_without_help() -> None:
-    (action,) = (a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (action,) = (a for a in arguments.parser()._actions if isinstance(a, argparse._SubParsersAction))
     assert set(action.choices) >= set(VERBS)
     for name, made in action.choices.items():
         assert made.description, name

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,8 +247,10 @@ def test_removal(place: Place, snapshot: Snapshot) -> None:
 def test_nothing_is_overwritten(place: Place, snapshot: Snapshot, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("x")
+    store.commit(place.backups, other, snapshot)  # the very same: there already
+    assert other.exists()
     with pytest.raises(AgentError, match="already"):
-        store.commit(place.backups, other, snapshot)
+        store.commit(place.backups, other, replace(snapshot, bytes=1))
     assert verify(place.backups, snapshot.snapshot, wait=0)["ok"]
 
 
