@@ -87,8 +87,8 @@ def parsed(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespa
         seen.append(options)
         return 0
 
-    monkeypatch.setattr(cli, "plan", run)
-    monkeypatch.setattr(cli, "execute", run)
+    monkeypatch.setitem(cli.VERBS, "plan", run)
+    monkeypatch.setitem(cli.VERBS, "exec", run)
     assert cli.main(argv) == 0
     return seen[0]
 
@@ -141,7 +141,7 @@ def raising(error: BaseException) -> Callable[[Any], int]:
 def test_each_error_has_its_exit_code_and_no_traceback(
     error: BaseException, code: int, as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(cli, "plan", raising(error))
+    monkeypatch.setitem(cli.VERBS, "plan", raising(error))
     assert cli.main(["plan", *(["--json"] if as_json else [])]) == code
     out, err = capsys.readouterr()
     assert "error: " in err
@@ -153,7 +153,7 @@ def test_each_error_has_its_exit_code_and_no_traceback(
 
 
 def test_verbose_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(cli, "plan", raising(errors.OrchestratorError("m")))
+    monkeypatch.setitem(cli.VERBS, "plan", raising(errors.OrchestratorError("m")))
     assert cli.main(["plan", "--verbose"]) == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -45,7 +45,18 @@ EFFECTS = {
     "subprocess",
 }
 #: What must also run on a Python without the requirements.
-STDLIB_FIRST = ("bootstrap", "cli", "errors", "host", "daemon", "packages", "sockets", "make_venv", "old_python")
+STDLIB_FIRST = (
+    "bootstrap",
+    "arguments",
+    "cli",
+    "errors",
+    "host",
+    "daemon",
+    "packages",
+    "sockets",
+    "make_venv",
+    "old_python",
+)
 THIRD_PARTY = {"docker", "requests", "msgspec", "pydantic", "yaml", "dotenv", "rich"}
 LIMIT = 400
 
