@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import time
@@ -20,6 +21,8 @@ from orchestrator.steps import BuildImage, Image
 
 #: Linux takes no single argument of a process that is longer, and RUN gets build arguments as environment.
 CA_LIMIT = 120_000
+#: With less than these bytes free, a failed build has failed for that.
+NEARLY_FULL = 50_000_000
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
 
 
@@ -85,15 +88,20 @@ def require_disk(settings: Settings, engine: Engine) -> None:
     """Refuses to begin a build that would fill the engine's disk; a remote engine's disk can't be seen from here."""
     if not engine.is_local:
         return
-    folder = Path(str(engine.info().get("DockerRootDir", "/")))
-    while not folder.exists():
-        folder = folder.parent
-    free, wanted = shutil.disk_usage(folder).free, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    (free, folder), wanted = _free(engine), int(str(parse_size(settings.host.BUILD_MIN_FREE)))
     if free < wanted:
         raise OrchestratorError(
             f"only {size(free)} are free for images in {folder}; a build wants {size(wanted)}.",
             hint="free some (`docker system prune` removes what nothing uses), or lower BUILD_MIN_FREE.",
         )
+
+
+def _free(engine: Engine) -> tuple[int, Path]:
+    """The bytes that are free where a local engine keeps its images, and where that is."""
+    folder = Path(str(engine.info().get("DockerRootDir", "/")))
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free, folder
 
 
 def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine: Engine, report: Reporter) -> None:
@@ -124,12 +132,19 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         if current and time.monotonic() - began >= 1:
             report.say(f"     {current} {time.monotonic() - began:.1f} s")
 
-    for message in engine.build(tar, tag=step.target, target=step.build_target, args=args, marks=step.marks):
+    try:
+        messages = engine.build(tar, tag=step.target, target=step.build_target, args=args, marks=step.marks)
+        first = next(messages, {})
+    except EngineError as error:
+        # Refused before its first step, for which the engine unpacks the context.
+        error.hint = _full(engine, error.message)
+        raise
+    for message in itertools.chain((first,), messages):
         if "error" in message:
             text = str(message["error"]).strip()
             raise OrchestratorError(
                 f"the {step.build_target} image could not be built: {text}.",
-                hint=_build_hint(current, text, last),
+                hint=_full(engine, "\n".join((text, *last))) or _build_hint(current, text, last),
                 detail=(f"in: {current}", *last),
             )
         line = str(message.get("stream", "")).rstrip()
@@ -146,6 +161,15 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
     finished()
 
 
+def _full(engine: Engine, output: str) -> str:
+    """The hint where the disk is full, "" otherwise. Not every program says so itself: venv swallows it."""
+    free, folder = _free(engine) if engine.is_local else (NEARLY_FULL, Path("/"))
+    if free >= NEARLY_FULL and "no space left" not in output.lower():
+        return ""
+    where = f" in {folder}, where {size(free)} are free" if engine.is_local else ""
+    return f"the engine's disk is full{where}: `docker system prune` removes what nothing uses."
+
+
 def _build_hint(current: str, text: str, last: Iterable[str]) -> str:
     output = "\n".join((text, *last))
     if ": FROM " in current:
@@ -154,8 +178,6 @@ def _build_hint(current: str, text: str, last: Iterable[str]) -> str:
         return "a proxy on the way shows its own certificate: set BUILD_CA_FILE to the file of its authority."
     if "Could not find a version" in output or "No matching distribution" in output:
         return "pip found no such package for this base; see service/requirements.txt, and the network of the engine."
-    if "no space left" in output:
-        return "`docker system prune` removes what nothing uses."
     return "the lines above are the failing step's own output."
 
 

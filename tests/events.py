@@ -19,8 +19,8 @@ from tests.engine.stack import PROJECT, SERVICE, Project
 from tests.load import Window
 
 ACTIONS = ("connect", "disconnect", "start", "kill", "die", "destroy")
-#: Seconds before and after the engine's own times of a move of the port: an event is a moment later than its effect.
-AROUND = 0.3
+#: Seconds before and after the events of a move of the port: on a busy machine they are that far from their effects.
+AROUND = 1.0
 
 
 @dataclass(frozen=True)

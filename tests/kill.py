@@ -349,12 +349,13 @@ def run(scenario: Scenario, root: Path, every: int = 1) -> Outcome:
         return Runs(scenario, own, say)(every)
 
 
-def measured(every: int = 1, jobs: int = 2) -> tuple[str, bool]:
-    """The table of all scenarios, `jobs` of them at a time, and whether all was right."""
+def measured(every: int = 1, jobs: int = 2, only: str = "") -> tuple[str, bool]:
+    """The table of all scenarios (or those with `only` in their names), `jobs` at a time; and whether all was right."""
+    scenarios = [scenario for scenario in SCENARIOS if only in scenario.name]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         # Copied before the first one runs: all are the same checkout.
-        roots = [copy_checkout(Path(folder) / str(number)) for number in range(len(SCENARIOS))]
-        outcomes = list(pool.map(run, SCENARIOS, roots, [every] * len(SCENARIOS)))
+        roots = [copy_checkout(Path(folder) / str(number)) for number in range(len(scenarios))]
+        outcomes = list(pool.map(run, scenarios, roots, [every] * len(scenarios)))
     for outcome in outcomes:
         say("\n".join(outcome.evidence()))
     total = sum(len(outcome.killed) for outcome in outcomes)

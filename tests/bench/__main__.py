@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rollbacks", type=int, default=0, help="release: how many `rollback`s (0)")
     parser.add_argument("--every", type=int, default=1, help="kill: after each Nth call only (1)")
     parser.add_argument("--jobs", type=int, default=2, help="kill: scenarios at the same time (2)")
+    parser.add_argument("--only", default="", help="kill: scenarios with this in their names (all)")
     parser.add_argument("--write", action="store_true", help="put the tables into the README, too")
     options = parser.parse_args(argv)
     # What was made goes again, however this ends.
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     if options.name == "stack":
         tables = stack.measured(options.rounds)
     elif options.name == "kill":
-        tables, right = kill.measured(options.every, options.jobs)
+        tables, right = kill.measured(options.every, options.jobs, options.only)
     elif options.name == "faults":
         tables, right = faults_apart.measured()
     else:
