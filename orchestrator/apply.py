@@ -128,7 +128,8 @@ def _told(error: BaseException, plan: Plan, failures: tuple[str, ...]) -> Orches
         message, hint, detail = _defect(error).message, "--verbose shows where.", ()
     detail += failures
     if failures:
-        return OrchestratorError(message, hint="some of it could not be undone; `deploy` puts it right.", detail=detail)
+        failed = NoEngine if isinstance(error, NoEngine) else OrchestratorError
+        return failed(message, hint="some of it could not be undone; `deploy` puts it right.", detail=detail)
     if plan.serving:
         served = f" {plan.previous or plan.release} serves on." if plan.previous or plan.release else ""
         return RolledBack(

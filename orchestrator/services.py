@@ -98,9 +98,14 @@ def revive(stack: Stack, spec: ServiceSpec, container: ObservedContainer) -> Par
 
 
 def stop_steps(spec: ServiceSpec | None, containers: tuple[ObservedContainer, ...], cause: str) -> tuple[Step, ...]:
+    """Each has the grace that it was made with: the wanted settings may say another one."""
     grace = spec.stop_grace_period if spec else 10.0
     stopped = ("running", "restarting", "paused")
-    return tuple(StopContainer(c.name, cause, grace=grace) for c in containers if c.state in stopped)
+    return tuple(
+        StopContainer(c.name, cause, grace=float((c.spec or {}).get("stop_grace_period", grace)))
+        for c in containers
+        if c.state in stopped
+    )
 
 
 def remove_steps(containers: tuple[ObservedContainer, ...], cause: str) -> tuple[Step, ...]:
