@@ -13,7 +13,7 @@ import docker
 from tests.engine.stack import PROJECT, SERVICE, Project
 
 #: Seconds between two looks.
-EVERY = 0.02
+EVERY = 0.05
 #: Seconds in which a release that is done must have the traffic, and an app must be healthy.
 PATIENCE = 60.0
 

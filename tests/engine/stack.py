@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -282,63 +281,6 @@ def until(condition: Callable[[], object], seconds: float, what: str, every: flo
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(every)
-
-
-class Load:
-    """An open-loop client: a request is due every 1/rate seconds whether or not earlier ones were answered, each on a
-    connection of its own. Every eighth one writes a link."""
-
-    def __init__(self, project: Project, rate: float = 50) -> None:
-        self.project, self.rate = project, rate
-        self.sent = 0
-        self.failed: list[str] = []
-        self.acknowledged: list[str] = []
-        self.took: list[float] = []
-        self._mark = uuid.uuid4().hex[:6]
-        self._stop = threading.Event()
-
-    def __enter__(self) -> Load:
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        start = time.monotonic()
-        with ThreadPoolExecutor(max_workers=128) as pool:
-            while not self._stop.wait(max(0.0, start + self.sent / self.rate - time.monotonic())):
-                pool.submit(self._one, self.sent)
-                self.sent += 1
-
-    def _one(self, number: int) -> None:
-        began = time.monotonic()
-        try:
-            if number % 8 == 0:
-                name = f"load-{self._mark}-{number}"
-                answer = self.project.post_json("/.api/links", {"name": name, "url": "https://example.com/"})
-                if answer.status == 201:
-                    self.acknowledged.append(name)
-            else:
-                answer = self.project.ask("/")
-            if answer.status not in (200, 201):
-                self.failed.append(f"{number}: status {answer.status} {answer.body[:200]!r}")
-        except OSError as error:
-            self.failed.append(f"{number}: {error!r}")
-        self.took.append(time.monotonic() - began)
-
-    def lost(self) -> list[str]:
-        """Acknowledged writes that are not there."""
-        return [name for name in self.acknowledged if not self.project.has(name)]
-
-    def __str__(self) -> str:
-        took = sorted(self.took)
-        p99 = took[int(len(took) * 0.99)] * 1000 if took else 0
-        return f"{len(self.failed)} of {self.sent} requests failed, {len(self.acknowledged)} writes, p99 {p99:.0f} ms"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stack import SERVICES, Load, Project, Result, finished, until
+from tests.engine.stack import SERVICES, Project, Result, finished, until
+from tests.load import Load, lost
 
 pytestmark = pytest.mark.engine
 
@@ -275,31 +275,6 @@ def test_a_service_that_never_becomes_healthy(project: Project) -> None:
     assert project.networks() == set()
 
 
-def test_a_failing_second_release_rolls_back_unnoticed(serving: Project) -> None:
-    before = serving.footprint()
-    release = serving.json("status")["release"]
-    health = serving.root / "service" / "health.py"
-    text = health.read_text()
-    assert text.count('answer_json({"status": "ok", "release"') == 1
-    health.write_text(text.replace('answer_json({"status": "ok", "release"', 'answer_json({"status": "bad", "release"'))
-    serving.edit("service/health.py", '"schema": schema})', '"schema": schema}, 503)')
-    text = (serving.root / CONFIG).read_text()
-    (serving.root / CONFIG).write_text(text.replace('start_period = "30s"', 'start_period = "2s"'))
-    with Load(serving) as load:
-        result = serving.run("--json", "deploy", check=False)
-    print(f"\na release that fails under load: {load}")
-    assert result.code == 3
-    assert (result.json["result"], result.json["release"]) == ("rolled_back", release)
-    assert "app did not become healthy" in result.json["error"]
-    assert any('"bad"' in line for line in result.json["detail"])
-    assert release in result.json["hint"]
-    assert load.failed == []
-    assert load.sent > 100
-    assert load.lost() == []
-    assert serving.footprint() == before
-    assert serving.ask("/health").json["release"] == release
-
-
 def test_a_name_that_somebody_else_has_is_left_alone(project: Project, bases: dict[str, str]) -> None:
     # Neither is of the project by its labels, so neither may be touched, in the undo either.
     other = project.client.containers.create(bases["PYTHON_IMAGE"], "true", name=f"{project.name}-backup-1")
@@ -368,7 +343,7 @@ def test_an_interrupt_takes_everything_back(project: Project, number: signal.Sig
 def test_an_interrupted_release_leaves_the_old_one(serving: Project, number: signal.Signals) -> None:
     before = serving.footprint()
     slow_to_be_healthy(serving)
-    with Load(serving) as load:
+    with Load(serving.port, slow_path=None, slow=0.0, new=40.0, writes=10.0) as load:
         process = serving.start("deploy")
         until(lambda: len(serving.containers("app")) == 2, 60, "the candidate is there", 0.05)
         time.sleep(1)
@@ -379,7 +354,7 @@ def test_an_interrupted_release_leaves_the_old_one(serving: Project, number: sig
     assert "interrupted" in result.stderr
     assert "Traceback" not in result.stderr
     assert load.failed == []
-    assert load.lost() == []
+    assert lost(serving.port, load.acknowledged) == []
     assert serving.footprint() == before
 
 
@@ -401,24 +376,3 @@ def test_a_killed_deployment_is_taken_over(serving: Project) -> None:
     assert len(serving.containers()) == 3
     assert serving.health() == dict.fromkeys(SERVICES, "running healthy")
     assert serving.json("plan") == {"steps": []}
-
-
-def test_killed_at_many_moments_it_converges(serving: Project) -> None:
-    """Under load, so that each state that a kill leaves behind must serve."""
-    delays = (0.9, 1.4, 1.9, 2.4, 2.9)
-    page = serving.root / "service" / "templates" / "base.html"
-    with Load(serving, rate=25) as load:
-        for number, delay in enumerate(delays):
-            page.write_text(page.read_text() + f"<!-- release {number} -->\n")
-            process = serving.start("deploy")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(delay)
-            process.kill()
-            process.communicate()
-        serving.run("deploy")
-    print(f"\nkilled {len(delays)} times under load: {load}")
-    assert load.failed == []
-    assert load.lost() == []
-    assert len(serving.containers()) == 3
-    assert serving.json("plan") == {"steps": []}
-    assert f"release {len(delays) - 1} ".encode() in serving.ask("/").body

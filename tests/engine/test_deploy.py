@@ -15,7 +15,7 @@ import docker.errors
 import pytest
 
 from tests.engine.conftest import MakeProject
-from tests.engine.stack import PROJECT, SERVICE, SERVICES, Load, Project, until
+from tests.engine.stack import PROJECT, SERVICE, SERVICES, Project, until
 
 pytestmark = pytest.mark.engine
 
@@ -132,47 +132,6 @@ def test_an_edited_setting_changes_only_its_service(project: Project) -> None:
     assert gone not in now.values()
     assert project.one("proxy").attrs["HostConfig"]["Memory"] == 160 * 1024**2
     assert project.has("kept")
-
-
-def test_a_new_release_fails_no_request_and_loses_no_write(project: Project) -> None:
-    first = project.json("deploy")
-    project.add("kept")
-    before = project.ids()
-    page = project.root / "service" / "templates" / "base.html"
-    page.write_text(page.read_text() + "<!-- the second release -->\n")
-    with Load(project) as load:
-        until(lambda: load.sent > 50, 10, "the load runs")
-        report = project.json("deploy")
-        sent = load.sent
-        until(lambda: load.sent > sent + 50, 10, "the load goes on")
-    print(f"\na release under load: {load}")
-    assert load.failed == []
-    assert load.sent > 150
-    assert len(load.acknowledged) > 10
-    assert load.lost() == []
-    assert project.has("kept")
-    assert b"the second release" in project.ask("/").body
-    assert (report["result"], report["previous"]) == ("changed", first["release"])
-    assert report["release"] != first["release"]
-    # Neither the proxy nor the backup service had to change for it.
-    now = project.ids()
-    assert {name: now.get(name) for name in before if "-app-" not in name}.items() <= before.items()
-    assert len(now) == 3
-    assert project.ask("/health").json["release"] == report["release"]
-
-
-def test_a_changed_release_setting_fails_no_request(project: Project) -> None:
-    first = project.json("deploy")
-    project.edit("config/production.toml", "pids = 128", "pids = 120")
-    with Load(project) as load:
-        report = project.json("deploy")
-    print(f"\na setting changed under load: {load}")
-    assert load.failed == []
-    assert load.sent > 50
-    assert report["previous"] == first["release"]
-    assert project.one("app").attrs["HostConfig"]["PidsLimit"] == 120
-    # The same image needs no migration.
-    assert not [step for step in report["steps"] if "migrate" in step["target"]]
 
 
 def test_orphans_go(converged: Project) -> None:
