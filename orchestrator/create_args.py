@@ -16,6 +16,10 @@ from orchestrator import labels
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import SECRET_NAME, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 
+#: The engine's own weight of a container's processor time, and that of one that starts or stops beside the release
+#: that serves, which comes first where processors are scarce.
+CPU_SHARES, GIVES_WAY = 1024, 32
+
 
 def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
     """What of a service decides whether its container must be replaced, as JSON values; secrets only as digests."""

@@ -150,25 +150,21 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         with _translated("ask the engine about itself"):
-            document: dict[str, Any] = self.api.info()
-            return document
+            return dict(self.api.info())
 
     def version(self) -> dict[str, Any]:
         with _translated("ask the engine about itself"):
-            document: dict[str, Any] = self.api.version()
-            return document
+            return dict(self.api.version())
 
     def stats(self, container: str) -> dict[str, Any]:
         """One sample of resource use; the engine takes it at once, so the CPU figure covers the container's life."""
         with _translated(f"measure container {container}"):
-            document: dict[str, Any] = self.api.stats(container, stream=False, one_shot=True)
-            return document
+            return dict(self.api.stats(container, stream=False, one_shot=True))
 
     def mounting(self, volume: str) -> list[str]:
         """The names of the running containers that have a volume mounted, whoever they belong to."""
         with _translated(f"look who uses volume {volume}"):
-            found = self.api.containers(filters={"volume": volume})
-            return sorted(str(summary["Names"][0]).removeprefix("/") for summary in found)
+            return sorted(s["Names"][0].removeprefix("/") for s in self.api.containers(filters={"volume": volume}))
 
     def publishing(self, port: str) -> list[dict[str, Any]]:
         """Summaries of the running containers that publish a host port."""
@@ -216,6 +212,11 @@ class Engine:
         with _translated(f"start container {name}"):
             self.api.start(name)
 
+    def set_cpu_shares(self, name: str, shares: int) -> None:
+        """A container's weight against others where processors are scarce; 1024 is the engine's own."""
+        with _translated(f"set the processor weight of {name}"):
+            self.api.update_container(name, cpu_shares=shares)
+
     def stop_container(self, name: str, grace: float) -> None:
         """Stopping what is gone or stopped already is done."""
         with _translated(f"stop container {name}"), suppress(NotFound):
@@ -261,7 +262,7 @@ class Engine:
         return self.read_folder(container, path).get("", b"").decode()
 
     def read_folder(self, container: str, path: str) -> dict[str, bytes]:
-        """The small files below a path in a container, by their path below it. Empty when there is none."""
+        """The small files below a path in a container, by their path below it; none when it is not there."""
         with _translated(f"read {path} in {container}"):
             try:
                 chunks, _ = self.api.get_archive(container, path)
@@ -365,8 +366,7 @@ class Engine:
     def build(
         self, context: bytes, *, tag: str, target: str, args: Mapping[str, str], marks: Mapping[str, str] = {}
     ) -> Iterator[dict[str, Any]]:
-        """Builds with the classic builder from a tar, with `marks` as labels; yields the engine's messages (`stream`,
-        `error`, ...)."""
+        """Builds with the classic builder from a tar, with `marks` as labels; yields the engine's messages."""
         with _translated(f"build {tag}"):
             yield from self.api.build(
                 fileobj=io.BytesIO(context),

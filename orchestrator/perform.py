@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import math
 import threading
@@ -9,7 +10,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator import history, hooks, migration, ports, proxy, state
+from orchestrator import create_args, history, hooks, migration, ports, proxy, state
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
 from orchestrator.report import Reporter
@@ -64,6 +65,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
         case StartContainer():
             start(step.target, engine)
         case StopContainer():
+            if step.gives_way:
+                _weigh(step.target, create_args.GIVES_WAY, engine)
             engine.stop_container(step.target, step.grace)
         case RemoveContainer():
             engine.remove_container(step.target)
@@ -80,6 +83,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
         case WriteUpstream():
             engine.write_files(step.target, proxy.FOLDER, {proxy.FILE: step.content.encode()})
         case SwitchTraffic():
+            for host in proxy.upstream_hosts(step.content):
+                _weigh(host, create_args.CPU_SHARES, engine)
             _in_proxy(step.target, proxy.switch(step.content, step.port, step.path), engine)
         case CopyProxyConfig():
             copy_config(step, engine)
@@ -109,6 +114,12 @@ def start(name: str, engine: Engine) -> None:
         engine.start_container(name)
     except EngineError as error:
         raise _port_taken(name, error, engine) from error
+
+
+def _weigh(name: str, shares: int, engine: Engine) -> None:
+    """A container's share of the processors where they are scarce; without it all works, only less smoothly."""
+    with contextlib.suppress(EngineError):
+        engine.set_cpu_shares(name, shares)
 
 
 def _port_taken(name: str, error: EngineError, engine: Engine) -> OrchestratorError:

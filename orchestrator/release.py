@@ -171,7 +171,16 @@ def plan_app(
         name = container_name(stack, release, at)
         taken.add(name)
         names.append(name)
-        made = create(stack, spec, image, name=name, number=number, release=release, cause=found.cause)
+        made = create(
+            stack,
+            spec,
+            image,
+            name=name,
+            number=number,
+            release=release,
+            cause=found.cause,
+            gives_way=bool(live) and proxy_serves,
+        )
         number += 1
         wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
         parts.append(Part(prepare=(made,), start=(StartContainer(name, ""),), wait=wait))

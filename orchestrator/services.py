@@ -64,11 +64,22 @@ def sort_containers(
 
 
 def create(
-    stack: Stack, spec: ServiceSpec, image: Image, *, name: str, number: int, release: str, cause: str
+    stack: Stack,
+    spec: ServiceSpec,
+    image: Image,
+    *,
+    name: str,
+    number: int,
+    release: str,
+    cause: str,
+    gives_way: bool = False,
 ) -> CreateContainer:
+    """`gives_way`: another release serves while this one starts; a switch of traffic ends it."""
     body = create_args.container_body(
         stack, spec, image=image.reference, image_id=image.id, release=release, number=number
     )
+    if gives_way:
+        body["HostConfig"]["CpuShares"] = create_args.GIVES_WAY
     more = create_args.network_names(stack, spec)[1:]
     return CreateContainer(name, cause, body=body, more_networks=more, alias=spec.name)
 
@@ -102,7 +113,7 @@ def stop_steps(spec: ServiceSpec | None, containers: tuple[ObservedContainer, ..
     grace = spec.stop_grace_period if spec else 10.0
     stopped = ("running", "restarting", "paused")
     return tuple(
-        StopContainer(c.name, cause, grace=float((c.spec or {}).get("stop_grace_period", grace)))
+        StopContainer(c.name, cause, grace=float((c.spec or {}).get("stop_grace_period", grace)), gives_way=True)
         for c in containers
         if c.state in stopped
     )

@@ -106,10 +106,11 @@ class WaitExit(Step):
 
 @dataclass(frozen=True)
 class StopContainer(Step):
-    """SIGTERM (or the image's stop signal), then after `grace` seconds SIGKILL."""
+    """SIGTERM (or the image's stop signal), after `grace` seconds SIGKILL. `gives_way`: what serves comes first."""
 
     doing = "stop container"
     grace: float = 10.0
+    gives_way: bool = False
 
 
 @dataclass(frozen=True)

@@ -398,6 +398,13 @@ class MemoryEngine(Engine):
                 known |= {other.name, *other.networks[network]}
         return known.issuperset(proxy.upstream_hosts(upstream))
 
+    def set_cpu_shares(self, name: str, shares: int) -> None:
+        with self._call(f"set_cpu_shares {name}"):
+            container = self.named(name)
+            container.body = dict(container.body) | {
+                "HostConfig": dict(container.body.get("HostConfig", {})) | {"CpuShares": shares}
+            }
+
     def stop_container(self, name: str, grace: float) -> None:
         with self._call(f"stop_container {name}"):
             if any(name in (c.name, c.id) for c in self.containers.values()):
