@@ -52,7 +52,7 @@ def chosen(session: Session, observed: Observed, wanted: str) -> dict[str, Any]:
     found = found or [entry for entry in good if entry["snapshot"].startswith(wanted)]
     if len(found) != 1:
         broken = next((e for e in listed if e["snapshot"].startswith(wanted) and e.get("error")), None)
-        if broken:
+        if broken and not found:
             raise UsageError(f"snapshot {broken['snapshot']} is not usable: {broken['error']}.")
         what = f"is the beginning of {len(found)} snapshots" if found else "is no snapshot"
         raise UsageError(f"{wanted} {what}.", hint="`backups` lists them.")
@@ -230,11 +230,12 @@ class _Restore:
         """Everything as it was: the files, then the containers. Always raises."""
         told = error if isinstance(error, OrchestratorError) else OrchestratorError(_named(error))
         with undisturbed():
-            for app in self.apps:
+            # Until the first was stopped, nothing has changed and the app goes on.
+            for app in self.apps if self.stopped else ():
                 self.engine.stop_container(app.name, self.grace(app.name))
             with self.report.step("undo: bring back what was there"):
                 self._agent("undo")
-            if self.apps:
+            if self.apps and self.stopped:
                 self.start_apps()
             self.open()
         raise RolledBack(

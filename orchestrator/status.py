@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build
+from orchestrator import build, restore
 from orchestrator.deploy import told
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
@@ -50,6 +50,7 @@ def status(session: Session) -> dict[str, Any]:
         "last_snapshot": snapshot.result(),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
+        "restore_unfinished": restore.unfinished(observed),
     }
 
 
@@ -176,6 +177,11 @@ def text(state: dict[str, Any]) -> str:
         f"snapshot  {last}",
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
         *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
+        *(
+            ["RESTORE   was begun and has not ended; if it was killed, `deploy` puts it right"]
+            if state["restore_unfinished"]
+            else []
+        ),
         "",
         table(columns, rows),
         "",
