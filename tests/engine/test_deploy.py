@@ -164,7 +164,7 @@ def test_a_stopped_stack_is_adopted(converged: Project) -> None:
         container.stop(timeout=10)
     report = project.json("deploy")
     assert report["result"] == "changed"
-    assert {step["step"] for step in report["steps"]} == {"start-container", "wait-healthy"}
+    assert {step["step"] for step in report["steps"]} == {"start-container", "wait-healthy", "ask-through"}
     assert project.ids() == before
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")
     assert project.has("kept-a_stopped_st")
@@ -197,7 +197,8 @@ def test_an_unhealthy_container_is_started_again(project: Project) -> None:
     assert doctor.code == 1
     assert "proxy" in {check["check"] for check in doctor.json["checks"] if not check["ok"]}
     report = project.json("deploy")
-    assert [step["step"] for step in report["steps"]] == ["stop-container", "start-container", "wait-healthy"]
+    names = [step["step"] for step in report["steps"]]
+    assert names == ["stop-container", "start-container", "wait-healthy", "ask-through"]
     assert {step["cause"] for step in report["steps"]} == {"it is unhealthy", ""}
     assert project.ids() == before
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")
@@ -483,5 +484,5 @@ def test_an_upstream_that_is_gone_is_given_up_for_one_that_works(converged: Proj
     assert b"gone-long-ago" in proxy.logs()
     # The record is put right without an interruption.
     report = project.json("deploy")
-    assert [step["step"] for step in report["steps"]] == ["switch-upstream", "reload-proxy"]
+    assert [step["step"] for step in report["steps"]] == ["switch-traffic"]
     assert project.has("kept-an_upstream_")
