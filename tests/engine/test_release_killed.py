@@ -17,7 +17,7 @@ from tests.engine.stack import Project, copy_checkout, removed
 
 pytestmark = pytest.mark.engine
 
-OTHERS = 17
+OTHERS = 23
 
 
 @pytest.mark.parametrize("scenario", kill.SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
