@@ -57,8 +57,10 @@ def apply(plan: Plan, engine: Engine, report: Reporter) -> None:
                 done.extend(group)
                 _perform_all(group, engine, report, done)
         except (Exception, KeyboardInterrupt) as error:
-            failures = undo(done, engine, report)
-            raise _told(error, plan, failures) from error
+            told = _told(error, plan, undo(done, engine, report))
+            if told is error:
+                raise
+            raise told from error
         try:
             for step in plan.steps[begins:]:
                 _clean_up(step, engine, report)
@@ -135,11 +137,10 @@ def _told(error: BaseException, plan: Plan, failures: tuple[str, ...]) -> Orches
         return RolledBack(
             message, hint=f"{hint} Rolled back:{served or ' what served before serves on.'}".strip(), detail=detail
         )
-    kind = Interrupted if isinstance(error, KeyboardInterrupt) else type(error)
-    if not issubclass(kind, OrchestratorError):
-        kind = OrchestratorError
-    told = OrchestratorError(message, hint=hint or "everything is as it was, but for new volumes.", detail=detail)
-    told.__class__ = kind
+    told = error if isinstance(error, OrchestratorError) else Interrupted(message)
+    if not isinstance(error, OrchestratorError | KeyboardInterrupt):
+        told = OrchestratorError(message)
+    told.hint, told.detail = hint or "everything is as it was, but for new volumes.", detail
     return told
 
 

@@ -79,7 +79,7 @@ def _start_directly(daemon: Daemon, *, root: tuple[str, ...], say: Say, timeout:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C and the end of this session are not for it
+        start_new_session=True,  # Ctrl-C, and a terminal that is closed, are not for it
         cwd="/",
     )
     _children.append(process)

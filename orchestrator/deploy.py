@@ -181,7 +181,7 @@ def rollback(session: Session, wanted: str = "") -> dict[str, Any]:
         live = live_container(stack, observed)
         if live is None:
             raise OrchestratorError("no release serves, so there is nothing to go back from.", hint="run `deploy`.")
-        record = history.target(observed.records, live.release, wanted, _present(observed, engine))
+        record = history.target(observed.records, live.release, wanted, present_images(observed, engine))
         image = engine.image(record.image_id)
         image = replace(image, reference=record.image if engine.image_id(record.image) == image.id else image.id)
         today = stack.service(stack.upstream)
@@ -198,7 +198,7 @@ def rollback(session: Session, wanted: str = "") -> dict[str, Any]:
     return _Run(session)(work)
 
 
-def _present(observed: Observed, engine: Engine) -> frozenset[str]:
+def present_images(observed: Observed, engine: Engine) -> frozenset[str]:
     """The ids of the images in the history that the engine still has."""
     ids = {record.image_id for record in observed.records if record.image_id}
     return frozenset(image_id for image_id in ids if engine.image_id(image_id))

@@ -8,7 +8,6 @@ import math
 import threading
 import time
 from dataclasses import replace
-from datetime import datetime
 
 from orchestrator import create_args, history, hooks, migration, ports, proxy, state
 from orchestrator.engine import Engine
@@ -300,7 +299,7 @@ def _fail_if_ended(container: state.ObservedContainer, engine: Engine) -> None:
 
 def _first_exit(container: state.ObservedContainer, engine: Engine) -> str:
     """The exit code of a container that runs again: its state has forgotten it. "" if the engine has, too."""
-    began, again = (datetime.fromisoformat(text[:19]) for text in (container.created, container.started))
+    began, again = (state.moment(text) for text in (container.created, container.started))
     for event, code in engine.events(container.name, container.created, (again - began).total_seconds() + 1):
         if event == "die":
             return code

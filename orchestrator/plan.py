@@ -14,7 +14,7 @@ from orchestrator.model import ServiceSpec, Stack
 from orchestrator.proxy_plan import ProxyPlan, ask, plan_proxy, revive_proxy
 from orchestrator.release import AppPlan, live_containers, plan_app
 from orchestrator.services import remove_steps, replace_in_place, revive, sort_containers, stop_steps
-from orchestrator.state import Observed, ObservedContainer
+from orchestrator.state import Observed, ObservedContainer, moment
 from orchestrator.steps import (
     CreateNetwork,
     CreateVolume,
@@ -61,7 +61,7 @@ def _left_over(container: ObservedContainer, now: datetime) -> bool:
     migration is nobody's; a snapshot may be under way without the lock."""
     if container.role == labels.ROLE_MIGRATE:
         return True
-    age = now - datetime.fromisoformat(container.created[:19] + "+00:00")
+    age = now - moment(container.created)
     return container.role == labels.ROLE_AGENT and not container.running and age > ONEOFF_MAX_AGE
 
 

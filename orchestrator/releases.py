@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import history
+from orchestrator.deploy import present_images
 from orchestrator.diff import short
 from orchestrator.release import live_container
 from orchestrator.report import table
@@ -24,7 +25,7 @@ def releases(session: Session) -> dict[str, Any]:
     engine, stack = session.engine, session.stack
     observed = engine.observe(stack.project)
     live = live_container(stack, observed)
-    present = {image for image in {r.image_id for r in observed.records if r.image_id} if engine.image_id(image)}
+    present = present_images(observed, engine)
     serving = live.release if live else ""
     entries = []
     for record in reversed(observed.records):

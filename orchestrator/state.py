@@ -156,6 +156,11 @@ def parse_volume(files: Mapping[str, bytes]) -> tuple[proxy.Volume, tuple[Record
     return volume, history.parse(volume.records)
 
 
+def moment(iso: str) -> datetime:
+    """The engine's time, which has more digits than Python reads, to the second."""
+    return datetime.fromisoformat(iso[:19] + "+00:00")
+
+
 def unix_time(iso: str) -> tuple[int, str]:
     """`2026-11-24T10:15:02.123456789Z` as whole seconds and the fraction's digits."""
     whole, _, fraction = iso.rstrip("Z").partition(".")

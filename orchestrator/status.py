@@ -15,7 +15,7 @@ from orchestrator.plan import reconcile
 from orchestrator.release import live_container
 from orchestrator.report import size, table
 from orchestrator.session import Session
-from orchestrator.state import Observed, ObservedContainer
+from orchestrator.state import Observed, ObservedContainer, moment
 from orchestrator.steps import Step
 
 #: How the agent is called in its image.
@@ -111,17 +111,12 @@ def _use(sample: dict[str, Any], container: ObservedContainer) -> dict[str, Any]
     # Pages of files are the kernel's to take back: not the container's need (as `docker stats` counts).
     cache = memory.get("stats", {}).get("inactive_file", memory.get("stats", {}).get("total_inactive_file", 0))
     cpu = int(sample.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)) / 1e9
-    up = max(1.0, (datetime.now(UTC) - _time(container.started)).total_seconds())
+    up = max(1.0, (datetime.now(UTC) - moment(container.started)).total_seconds())
     return {
         "memory": max(0, int(memory.get("usage", 0)) - int(cache)),
         "memory_limit": int(memory.get("limit", 0)),
         "cpu_percent": round(cpu / up * 100, 1),
     }
-
-
-def _time(iso: str) -> datetime:
-    """The engine's time, which has more digits than Python reads."""
-    return datetime.fromisoformat(iso[:19] + "+00:00")
 
 
 def last_snapshot(engine: Engine, observed: Observed) -> dict[str, Any] | None:
@@ -133,7 +128,7 @@ def last_snapshot(engine: Engine, observed: Observed) -> dict[str, Any] | None:
         listed = json.loads(output.splitlines()[-1])["snapshots"] if code == 0 else []
         good = next((entry for entry in listed if not entry.get("error")), None)
         if good:
-            past = (datetime.now(UTC) - _time(good["created"])).total_seconds()
+            past = (datetime.now(UTC) - moment(good["created"])).total_seconds()
             return {key: good[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": round(past)}
     return None
 
@@ -149,7 +144,7 @@ def age(seconds: float) -> str:
 def _since(iso: str) -> str:
     if not iso:
         return "-"
-    return age((datetime.now(UTC) - _time(iso)).total_seconds())
+    return age((datetime.now(UTC) - moment(iso)).total_seconds())
 
 
 def text(state: dict[str, Any]) -> str:

@@ -261,7 +261,7 @@ class Runs:
     def start(self) -> None:
         """The state that the command starts from, and the files for where it goes."""
         if not self.scenario.serves:
-            clear(self.project)
+            self.project.clear()
         self.turn += 1
         self.scenario.write(self.project, self.turn)
 
@@ -287,7 +287,7 @@ class Runs:
             self.sort(number, traffic.failed[failures:], events, began)
         if problems or left:
             self.say("\n".join(f"{outcome.name}: after call {number}: {text}" for text in (*problems, *left)))
-            clear(project)
+            project.clear()
             project.run("deploy")
 
     def sort(self, number: int, failures: Sequence[Failure], events: Events | None, began: float) -> None:
@@ -323,17 +323,6 @@ class Runs:
         outcome.seconds = time.monotonic() - began
         self.say(f"{outcome.name}: killed {len(outcome.killed)} times, {outcome.seconds:.0f} s")
         return outcome
-
-
-def clear(project: Project) -> None:
-    """Nothing of the project is left but its images."""
-    for container in (*project.containers(), *filter(None, [project.lock()])):
-        with contextlib.suppress(docker.errors.NotFound):
-            container.remove(v=True, force=True)
-    for name in project.networks():
-        project.client.api.remove_network(name)
-    for name in project.volumes():
-        project.client.api.remove_volume(name, force=True)
 
 
 def say(text: str) -> None:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.agent import store
-from orchestrator.agent.archive import ArchiveWriter
-from orchestrator.agent.database import SQLITE_VERSION
 from orchestrator.agent.events import Progress
-from orchestrator.agent.manifest import (
-    MANIFEST_MEMBER,
-    Files,
-    Manifest,
-    Owner,
-    Snapshot,
-    format_time,
-    snapshot_id,
-)
+from orchestrator.agent.manifest import Files, Snapshot
+from orchestrator.agent.seal import Begun, seal, writing
 from orchestrator.agent.source import walk
 
 
@@ -30,17 +17,13 @@ def take_raw(
 ) -> Snapshot:
     """Every file, logs of databases too, byte by byte. Right only while nobody writes. Raises AgentError or OSError."""
     with store.locked(backups, wait=wait, purpose="keeping damaged data"), store.scratch(backups) as scratch:
-        started, created = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
+        begun = Begun(source, release, reason)
         items = [item for item in walk(source) if item is not None]
         size = sum(item.info.st_size for item in items if not item.is_dir)
         store.check_space(backups, size)
-        root = source.stat()
-        with ExitStack() as stack:
-            sums = stack.enter_context((scratch / "sums").open("w+b"))
-            writer = ArchiveWriter(scratch / "archive", sums, progress.advance)
-            stack.callback(writer.abandon)
-            progress.begin("archive", size)
-            count = 0
+        progress.begin("archive", size)
+        count = 0
+        with writing(scratch, progress.advance) as writer:
             for item in items:
                 if item.is_dir:
                     writer.add_folder(item.path, item.info)
@@ -49,21 +32,8 @@ def take_raw(
                 with os.fdopen(descriptor, "rb", buffering=0) as file:
                     writer.add_file(item.path, file, item.info.st_size, item.info)
                 count += 1
-            manifest = Manifest(
-                created=format_time(created),
-                release=release,
-                reason=reason,
-                sqlite=SQLITE_VERSION,
-                root=Owner(mode=f"{root.st_mode & 0o7777:04o}", uid=root.st_uid, gid=root.st_gid),
-                databases=(),
-                files=Files(count=count, bytes=size, sha256=writer.add_sums()),
-                warnings=(f"not proven, the files as they were: {warning}",),
-                seconds=round(time.monotonic() - started, 3),
-                raw=True,
-            )
-            writer.add_text(MANIFEST_MEMBER, json.dumps(manifest.to_dict(), indent=1) + "\n")
-            written, sha256 = writer.finish()
+            files = Files(count=count, bytes=size, sha256=writer.add_sums())
+            told = f"not proven, the files as they were: {warning}"
+            made = seal(writer, scratch, backups, begun, databases=(), files=files, warnings=(told,), raw=True)
         progress.end()
-        snapshot = Snapshot(snapshot=snapshot_id(created, sha256), bytes=written, sha256=sha256, manifest=manifest)
-        store.commit(backups, scratch / "archive", snapshot)
-        return snapshot
+        return made

@@ -76,9 +76,9 @@ class Place:
 
     def clear(self) -> None:
         """The journal last: without it what is left here means nothing."""
-        for folder in (self.new, self.old, self.rejected):
-            shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=False) if self.folder.exists() else None
+        for folder in (self.new, self.old, self.rejected, self.folder):
+            if folder.exists():
+                shutil.rmtree(folder)
         store.sync_folder(self.root)
 
     def move(self, origin: Path, target: Path) -> None:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator.agent import store
 from orchestrator.agent.archive import ArchiveWriter
-from orchestrator.agent.database import SQLITE_VERSION, Facts, check_database, copy_database
+from orchestrator.agent.database import Facts, check_database, copy_database
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.manifest import (
-    MANIFEST_MEMBER,
     Database,
     Files,
-    Manifest,
-    Owner,
     Snapshot,
-    format_time,
-    snapshot_id,
 )
+from orchestrator.agent.seal import Begun, seal, writing
 from orchestrator.agent.source import (
     Access,
     Found,
@@ -79,8 +72,7 @@ class _Run:
                 return self._take(scratch, there, size, release, reason)
 
     def _take(self, scratch: Path, there: Survey, size: int, release: str, reason: str) -> Snapshot:
-        started, created = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
-        root = self.source.stat()
+        begun = Begun(self.source, release, reason)
         self.progress.begin("copy", size)
         ways = [self._copy(found, scratch / f"{index}.db") for index, found in enumerate(there.databases)]
         self.progress.end()
@@ -92,29 +84,12 @@ class _Run:
         self.progress.end()
         for found, fact in zip(there.databases, facts, strict=True):
             self._warn_about(found.path, fact)
-        archive = scratch / "archive"
-        with ExitStack() as stack:
-            sums = stack.enter_context((scratch / "sums").open("w+b"))
-            writer = ArchiveWriter(archive, sums, self.progress.advance)
-            stack.callback(writer.abandon)
+        with writing(scratch, self.progress.advance) as writer:
             databases, files = self._fill(writer, scratch, there, ways, facts)
-            manifest = Manifest(
-                created=format_time(created),
-                release=release,
-                reason=reason,
-                sqlite=SQLITE_VERSION,
-                root=Owner(mode=f"{root.st_mode & 0o7777:04o}", uid=root.st_uid, gid=root.st_gid),
-                databases=databases,
-                files=files,
-                warnings=tuple(self.warnings),
-                seconds=round(time.monotonic() - started, 3),
-            )
-            writer.add_text(MANIFEST_MEMBER, json.dumps(manifest.to_dict(), indent=1) + "\n")
-            written, sha256 = writer.finish()
+            warnings = tuple(self.warnings)
+            made = seal(writer, scratch, self.backups, begun, databases=databases, files=files, warnings=warnings)
         self.progress.end()
-        snapshot = Snapshot(snapshot=snapshot_id(created, sha256), bytes=written, sha256=sha256, manifest=manifest)
-        store.commit(self.backups, archive, snapshot)
-        return snapshot
+        return made
 
     def _copy(self, found: Found, target: Path) -> Access:
         started = time.monotonic()

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("name", choices=("stack", "release", "kill", "faults"), help="what to measure")
     parser.add_argument("--rounds", type=int, default=7, help="stack: runs of each (7)")
     parser.add_argument("--releases", type=int, default=10, help="release: how many of each contender (10)")
-    parser.add_argument("--rollbacks", type=int, default=0, help="release: how many `rollback`s (0)")
+    parser.add_argument("--rollbacks", type=int, default=3, help="release: how many `rollback`s (3)")
     parser.add_argument("--every", type=int, default=1, help="kill: after each Nth call only (1)")
     parser.add_argument("--jobs", type=int, default=2, help="kill: scenarios at the same time (2)")
     parser.add_argument("--only", default="", help="kill: scenarios with this in their names (all)")

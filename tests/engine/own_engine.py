@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ class OwnEngine:
 def running(disk: str = "") -> Iterator[OwnEngine]:
     """One that is gone with all it had at the end. `disk`: its data is in memory, this much at most ("600m")."""
     # A short path: a socket's may have 107 characters. Not in /tmp, which may be memory.
-    folder = Path(subprocess.check_output(["mktemp", "-d", "/var/tmp/golinks-XXXXXX"], text=True).strip())
+    folder = Path(tempfile.mkdtemp(prefix="golinks-", dir="/var/tmp"))
     engine = OwnEngine(folder)
     try:
         if disk:

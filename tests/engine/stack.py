@@ -249,8 +249,8 @@ class Project:
         except docker.errors.NotFound:
             return None
 
-    def remove(self) -> None:
-        """Everything of the project goes, whatever state it is in; the layers stay as the build cache."""
+    def clear(self) -> None:
+        """Everything of the project goes but its images, whatever state it is in."""
         for container in (*self.containers(), *filter(None, [self.lock()])):
             with contextlib.suppress(docker.errors.NotFound):
                 container.remove(v=True, force=True)
@@ -258,6 +258,10 @@ class Project:
             self.client.api.remove_network(name)
         for name in self.volumes():
             self.client.api.remove_volume(name, force=True)
+
+    def remove(self) -> None:
+        """Its images go, too; the layers stay as the build cache."""
+        self.clear()
         for tag in self.tags():
             with contextlib.suppress(docker.errors.NotFound):
                 self.client.api.remove_image(tag, force=True, noprune=True)

@@ -20,7 +20,7 @@ import pytest
 from docker.models.containers import Container
 
 from tests.bench import torture
-from tests.engine.conftest import MakeProject
+from tests.engine.conftest import MakeProject, cannot
 from tests.engine.stack import ROOT, Project, until
 
 pytestmark = pytest.mark.engine
@@ -198,7 +198,7 @@ def test_a_folder_that_is_not_there(stack: Project, tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_no_part(stack: Project, tmp_path: Path) -> None:
     if os.getuid() != 0:
-        pytest.skip("only root can mount a small file system")
+        cannot("only root can mount a small file system")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(tmp_path)], check=True)
     try:
         # More than one page of what does not compress.

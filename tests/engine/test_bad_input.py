@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.conftest import cannot
 from tests.engine.stack import SERVICES, Project, Result, finished, until
 from tests.load import Load, lost
 
@@ -57,7 +58,7 @@ def test_no_engine(project: Project) -> None:
 
 def test_an_engine_that_refuses_this_user(project: Project, tmp_path: Path) -> None:
     if os.getuid() != 0:
-        pytest.skip("only root can become somebody who is refused")
+        cannot("only root can become somebody who is refused")
     path = tmp_path / "docker.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.conftest import MakeProject
+from tests.engine.conftest import MakeProject, cannot
 from tests.engine.own_engine import OwnEngine, ask, moved, possible, running
 from tests.engine.stack import SERVICES, Project, finished, until
 
@@ -21,7 +21,7 @@ HEALTHY = dict.fromkeys(SERVICES, "running healthy")
 @pytest.fixture(scope="module")
 def own_engine() -> Iterator[OwnEngine]:
     if not possible():
-        pytest.skip("only root can start a second engine")
+        cannot("only root can start a second engine")
     with running() as engine:
         yield engine
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import faults_apart
-from tests.engine.conftest import MakeProject
+from tests.engine.conftest import MakeProject, cannot
 from tests.engine.own_engine import possible, running
 from tests.engine.stack import Project
 from tests.fault_rows import FAULTS
@@ -25,7 +25,7 @@ def stage(make_project: MakeProject) -> Stage:
 @pytest.fixture(scope="module")
 def apart(make_project: MakeProject) -> Iterator[faults_apart.Apart]:
     if not possible():
-        pytest.skip("only root can start a second engine")
+        cannot("only root can start a second engine")
     with contextlib.ExitStack() as stack:
         yield faults_apart.Apart(make_project(), stack.enter_context(running(faults_apart.DISK)), stack)
 

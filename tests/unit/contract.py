@@ -18,6 +18,8 @@ from orchestrator.perform import wait_exit, wait_healthy
 
 #: The commands of the contract's containers; the engine in memory has a script for each.
 SLEEP = ("sleep", "60")
+#: Waits a moment, so that its terminal can be resized.
+TERMINAL = ("sh", "-c", "sleep 0.3; echo said; exit 4")
 EXIT_3 = ("sh", "-c", "echo out; echo err >&2; exit 3")
 SECOND = 1_000_000_000
 
@@ -167,6 +169,16 @@ class Contract:
                 self.engine.run_in(name, ["true"])
             self.engine.start_container(name)
             assert self.engine.run_in(name, ["true"]) == (0, "")
+
+    def a_command_with_a_terminal(self) -> None:
+        with self.container("terminal", self.body()) as name:
+            self.engine.start_container(name)
+            identity, connection = self.engine.open_terminal(name, TERMINAL)
+            with connection:
+                self.engine.resize_terminal(identity, 24, 80)
+                said = b"".join(iter(lambda: connection.recv(100), b""))
+            assert said.replace(b"\r", b"") == b"said\n"
+            assert self.engine.exit_code(identity) == 4
 
     def networks(self) -> None:
         name = f"{self.project}_net"

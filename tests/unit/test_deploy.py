@@ -204,13 +204,18 @@ def test_a_failure_that_can_not_be_noted_is_told_as_itself(root: Path, engine: M
     assert len(records(engine)) == 1
 
 
-def test_a_run_that_was_killed_is_noted_by_the_next_that_does_not_finish_it(root: Path, engine: MemoryEngine) -> None:
-    verbs.deploy(session(root, engine))
+def killed_before_the_switch(root: Path, engine: MemoryEngine) -> None:
+    """A deployment that leaves a candidate behind, and whose lock has gone."""
     fail_at(engine, "run_in golinks-proxy-1 /etc/nginx/use upstream", Killed())
     with pytest.raises(Killed):
         verbs.deploy(session(root, engine, LOG_LEVEL="debug"))
     engine.fails = lambda *_: None
     engine.remove_container("golinks-deploy-lock")
+
+
+def test_a_run_that_was_killed_is_noted_by_the_next_that_does_not_finish_it(root: Path, engine: MemoryEngine) -> None:
+    verbs.deploy(session(root, engine))
+    killed_before_the_switch(root, engine)
     (candidate,) = (c.release for c in engine.observe("golinks").of("app") if c.release != records(engine)[0].release)
     verbs.deploy(session(root, engine, LOG_LEVEL="error"))
     assert {record.release: record.result for record in records(engine)}[candidate] == "interrupted"
@@ -219,11 +224,7 @@ def test_a_run_that_was_killed_is_noted_by_the_next_that_does_not_finish_it(root
 
 def test_a_killed_run_that_the_next_one_finishes_is_no_interrupted_one(root: Path, engine: MemoryEngine) -> None:
     verbs.deploy(session(root, engine))
-    fail_at(engine, "run_in golinks-proxy-1 /etc/nginx/use upstream", Killed())
-    with pytest.raises(Killed):
-        verbs.deploy(session(root, engine, LOG_LEVEL="debug"))
-    engine.fails = lambda *_: None
-    engine.remove_container("golinks-deploy-lock")
+    killed_before_the_switch(root, engine)
     assert verbs.deploy(session(root, engine, LOG_LEVEL="debug"))["result"] == "changed"
     assert [record.result for record in records(engine)] == ["deployed", "deployed"]
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.engine import Engine
-from tests.unit.contract import EXIT_3, TESTS, Contract
+from tests.unit.contract import EXIT_3, TERMINAL, TESTS, Contract
 from tests.unit.memory_engine import MemoryEngine, Script
 
 #: These only call other methods, so they are the real engine's.
 INHERITED = ("image_id", "read_file")
-PUBLIC = [name for name, member in vars(Engine).items() if not name.startswith("_") and callable(member)]
+PUBLIC = [name for name, _ in inspect.getmembers(Engine, callable) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -28,6 +28,7 @@ def test_same_methods_with_the_same_parameters(name: str) -> None:
 def test_contract(check: Callable[[Contract], None]) -> None:
     engine = MemoryEngine({"image:1": "sha256:1"})
     engine.scripts[" ".join(EXIT_3)] = Script(exits=3, out=("out",), err=("err",))
+    engine.commands[TERMINAL] = (4, "said\n")
     engine.scripts["false"] = Script(health="unhealthy")
     check(Contract(engine, "image:1", "shop"))
     assert not engine.containers

@@ -1,0 +1,95 @@
+"""Images: what they are, making, naming, getting and removing them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from docker.errors import ImageNotFound, NotFound
+from docker.utils.build import exclude_paths
+
+from orchestrator import labels
+from orchestrator.engine.client import Client, translated
+from orchestrator.steps import Image
+
+
+def context_files(root: Path) -> frozenset[str]:
+    """The paths below `root` that `.dockerignore` lets into a build, by docker-py's own reading of that file."""
+    try:
+        lines = (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return frozenset(exclude_paths(str(root), patterns))
+
+
+class Images(Client):
+    """The calls of an engine that are about its images."""
+
+    def image(self, reference: str) -> Image:
+        """The image of a reference or id; without an id of its own if the engine has none."""
+        with translated(f"look at image {reference}"):
+            try:
+                document = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return Image(reference, "")
+        marks = (document.get("Config") or {}).get("Labels") or {}
+        return Image(reference, str(document["Id"]), marks.get(labels.FIXED, ""), marks.get(labels.SCHEMA, ""))
+
+    def image_id(self, reference: str) -> str:
+        """The image's id, or "" if the engine has none of that reference."""
+        return self.image(reference).id
+
+    def layers(self, image: str) -> dict[str, int]:
+        """Bytes of each step that an image was made in, by what tells that step from all others; none if it is gone."""
+        with translated(f"look at image {image}"):
+            try:
+                steps = self.api.history(image)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return {}
+            return {f"{step['Created']} {step['CreatedBy']}": int(step["Size"]) for step in steps}
+
+    def disk_usage(self) -> dict[str, Any]:
+        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while."""
+        with translated("measure the disk"):
+            document: dict[str, Any] = self.api.df()
+            return document
+
+    def build(
+        self, context: bytes, *, tag: str, target: str, args: Mapping[str, str], marks: Mapping[str, str] = {}
+    ) -> Iterator[dict[str, Any]]:
+        """Builds with the classic builder from a tar, with `marks` as labels; yields the engine's messages."""
+        with translated(f"build {tag}"):
+            yield from self.api.build(
+                fileobj=io.BytesIO(context),
+                custom_context=True,
+                tag=tag,
+                target=target,
+                buildargs=dict(args),
+                labels=dict(marks) or None,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        with translated(f"tag {repository}:{tag}"):
+            self.api.tag(image, repository, tag=tag, force=True)
+
+    def remove_image(self, reference: str) -> None:
+        """Removes a tag, and the image with its last one; what is gone is done."""
+        with translated(f"remove image {reference}"), suppress(NotFound):
+            self.api.remove_image(reference)
+
+    def pull(self, reference: str) -> Iterator[dict[str, Any]]:
+        """Pulls an image; yields the engine's progress messages."""
+        with translated(f"pull {reference}"):
+            yield from self.api.pull(reference, stream=True, decode=True)
+
+    def import_image(self, tar: Any, repository: str, tag: str, changes: list[str]) -> None:
+        """Makes an image of one layer from an open root file system tar."""
+        with translated(f"import {repository}:{tag}"):
+            self.api.import_image_from_data(tar, repository=repository, tag=tag, changes=changes)

@@ -1,0 +1,130 @@
+"""What goes on inside a container: its files, commands in it, what it writes, and how it fares."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+import requests
+from docker.errors import APIError, NotFound
+
+from orchestrator.engine.client import Client, translated
+from orchestrator.errors import OrchestratorError
+from orchestrator.state import unix_time
+from orchestrator.tars import members, tar_of
+
+
+class Inside(Client):
+    """The calls of an engine that reach into a container or follow it."""
+
+    def write_files(self, container: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Files below a folder of one of the container's volumes, owned by its user; the container need not run."""
+        with translated(f"write {', '.join(files)} in {container}"):
+            user = str(self.api.inspect_container(container)["Config"].get("User"))
+            self.api.put_archive(container, folder, tar_of(files, user if user[:1].isdigit() else "0"))
+
+    def read_file(self, container: str, path: str) -> str:
+        """The text of a small file in a container, or "" when there is none."""
+        return self.read_folder(container, path).get("", b"").decode()
+
+    def read_folder(self, container: str, path: str) -> dict[str, bytes]:
+        """The small files below a path in a container, by their path below it; none when it is not there."""
+        with translated(f"read {path} in {container}"):
+            try:
+                chunks, _ = self.api.get_archive(container, path)
+            except NotFound:
+                return {}
+            return dict(members(b"".join(chunks)))
+
+    def archive(self, container: str, path: str) -> Iterator[bytes]:
+        """A tar stream of `path`, in pieces; for files of any size."""
+        with translated(f"copy {path} out of {container}"):
+            chunks, _ = self.api.get_archive(container, path, chunk_size=1024 * 1024)
+            yield from chunks
+
+    def run_in(self, container: str, command: Iterable[str]) -> tuple[int, str]:
+        """Runs a command in a running container: its exit code, and what it printed."""
+        command = list(command)
+        with translated(f"run {' '.join(command)} in {container}"):
+            made = self.api.exec_create(container, command)
+            output = self.api.exec_start(made["Id"])
+            return self.exit_code(made["Id"]), output.decode(errors="replace")
+
+    def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
+        """Runs a command in a running container and hands its output on as it comes; its exit code."""
+        command = list(command)
+        with translated(f"run {' '.join(command)} in {container}"):
+            made = self.api.exec_create(container, command)
+            for stdout, stderr in self.api.exec_start(made["Id"], stream=True, demux=True):
+                for piece, stream in ((stdout, out), (stderr, err)):
+                    if piece:
+                        stream.write(piece)
+                        stream.flush()
+            return self.exit_code(made["Id"])
+
+    def open_terminal(self, container: str, command: Iterable[str]) -> tuple[str, socket.socket]:
+        """Starts a command with a terminal of its own: the exec's id and the connection to it."""
+        with translated(f"run a command in {container}"):
+            made = self.api.exec_create(container, list(command), stdin=True, tty=True)
+            connection: Any = self.api.exec_start(made["Id"], tty=True, socket=True)
+            # docker-py wraps a local socket in a file object; a remote one comes as it is.
+            return str(made["Id"]), getattr(connection, "_sock", connection)
+
+    def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
+        with translated("resize the terminal"):
+            self.api.exec_resize(exec_id, height=rows, width=columns)
+
+    def exit_code(self, exec_id: str) -> int:
+        with translated("ask how the command ended"):
+            return int(self.api.exec_inspect(exec_id)["ExitCode"] or 0)
+
+    # Watching
+
+    def logs(self, container: str, tail: int = 20) -> list[str]:
+        """The last lines that a container wrote, oldest first; none if it is gone."""
+        with translated(f"read the log of {container}"):
+            try:
+                text: bytes = self.api.logs(container, tail=tail)
+            except (NotFound, APIError):
+                return []
+            return text.decode(errors="replace").splitlines()
+
+    def follow(self, container: str, *, tail: int, follow: bool) -> Iterator[bytes]:
+        """A container's log with timestamps, in pieces that end where the engine's do."""
+        with translated(f"read the log of {container}"):
+            yield from self.api.logs(container, stream=True, follow=follow, tail=tail, timestamps=True)
+
+    def output(self, container: str) -> Iterator[bytes]:
+        """What a container writes to its standard output from its start to its end."""
+        with translated(f"read the output of {container}"):
+            yield from self.api.logs(container, stream=True, follow=True, stderr=False)
+
+    def events(self, container: str, since: str, seconds: float) -> Iterator[tuple[str, str]]:
+        """The container's events, (what happened, exit code or ""), in the `seconds` from `since` on.
+
+        Both ends are on the engine's clock, and past events are replayed, so nothing is missed between a start and
+        this call. A health event is named `health_status: healthy`.
+        """
+        whole, fraction = unix_time(since)
+        with translated(f"watch container {container}"):
+            # The API takes fractions of a second, which docker-py's signature does not say.
+            start: Any = f"{whole}.{fraction}"
+            mine: dict[str, Any] = {"container": container, "type": "container"}
+            until = whole + math.ceil(seconds)
+            stream: Iterable[dict[str, Any]] = self.api.events(since=start, until=until, filters=mine, decode=True)
+            for event in stream:
+                action = str(event.get("Action") or event.get("status") or "")
+                yield action, str(event.get("Actor", {}).get("Attributes", {}).get("exitCode", ""))
+
+    def wait(self, container: str, timeout: float) -> int:
+        """The exit code of a container when it has ended; OrchestratorError after `timeout` seconds."""
+        with translated(f"wait for {container}"):
+            try:
+                return int(self.api.wait(container, timeout=math.ceil(timeout))["StatusCode"])
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError) as error:
+                # The answer's head comes at once, so its body is what is waited for: requests' other error.
+                if "timed out" not in str(error):
+                    raise
+                raise OrchestratorError(f"{container} did not end within {timeout:.0f} s.") from error
