@@ -337,6 +337,8 @@ def test_maintenance(slow: Project) -> None:
         assert (page.status, page.headers["Retry-After"]) == (503, "60")
         assert b"maintenance" in page.body
         assert "text/html" in page.headers["Content-Type"]
+        assert b'href="/.proxy/page.css"' in page.body
+        assert slow.ask("/.proxy/page.css").headers["Content-Type"].startswith("text/css")
         answer = slow.ask("/.api/links")
         assert (answer.status, answer.json["error"]) == (503, "maintenance")
         assert slow.json("status")["maintenance"] == on["since"]
