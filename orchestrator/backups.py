@@ -25,7 +25,8 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
     observed = session.engine.observe(session.stack.project)
     if restore.unfinished(observed):
         with lock.held(session.stack.project, agent_run.image(observed, session), session.engine, session.report.say):
-            restore.recover(session, observed)
+            # Looked at again: whoever was at it may have ended it meanwhile.
+            restore.recover(session, session.engine.observe(session.stack.project))
     live = live_container(session.stack, observed)
     command = ("snapshot", "--reason", "manual", "--release", live.release if live else "")
     with agent_run.once(session, observed, command) as agent:

@@ -23,6 +23,7 @@ FIXED = "orchestrator.fixed"
 SCHEMA = "orchestrator.schema"
 
 #: The label values of `orchestrator.role`.
-ROLE_SERVICE, ROLE_MIGRATE, ROLE_AGENT = "service", "migrate", "agent"
+#: `step`: made and removed within one step of a plan, so one that is left belongs to a run that was killed.
+ROLE_SERVICE, ROLE_STEP, ROLE_AGENT = "service", "step", "agent"
 #: Of a container that is never started: a restore was begun and has not ended.
 ROLE_RESTORE = "restore"

@@ -59,7 +59,7 @@ def _volumes(stack: Stack, observed: Observed) -> tuple[Step, ...]:
 def _left_over(container: ObservedContainer, now: datetime) -> bool:
     """Whether a one-off container was left by a run that was killed. Whoever plans holds the project's lock, so a
     migration is nobody's; a snapshot may be under way without the lock."""
-    if container.role == labels.ROLE_MIGRATE:
+    if container.role == labels.ROLE_STEP:
         return True
     age = now - moment(container.created)
     return container.role == labels.ROLE_AGENT and not container.running and age > ONEOFF_MAX_AGE
@@ -152,7 +152,7 @@ def reconcile(
     if app.fresh:
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])
         record = (RecordRelease(proxy.last, "", record=app.record, superfluous=superfluous),)
-    steps = _left_overs(observed, now, labels.ROLE_MIGRATE) + network_steps + _volumes(stack, observed)
+    steps = _left_overs(observed, now, labels.ROLE_STEP) + network_steps + _volumes(stack, observed)
     steps += _in_order(stack, app, proxy, backup, record)
     steps += _orphans(stack, observed, now) + app.prune
     serving = bool(live) and proxy.serves

@@ -203,7 +203,7 @@ def _reconfigured(
         labels.PROJECT: stack.project,
         labels.SERVICE: spec.name,
         labels.ONEOFF: "True",
-        labels.ROLE: labels.ROLE_MIGRATE,
+        labels.ROLE: labels.ROLE_STEP,
     }
     body = {"Image": image.reference, "Labels": marks, "HostConfig": {"NetworkMode": "none"}}
     return (CopyProxyConfig(container.name, cause, body=body, image_id=image.id), use)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,7 +85,6 @@ class AppPlan:
     hooks_before: tuple[Step, ...]
     hooks_after: tuple[Step, ...]
     prune: tuple[Step, ...]
-    names: tuple[str, ...]
     release: str
     previous: str
     serving: bool
@@ -98,7 +97,7 @@ def _migration(stack: Stack, spec: ServiceSpec, image: Image, release: str, *, h
     name = f"{container_name(stack, release)}-migrate"
 
     def job(command: tuple[str, ...]) -> dict[str, Any]:
-        role = labels.ROLE_MIGRATE
+        role = labels.ROLE_STEP
         return create_args.oneoff_body(stack, spec, image=image.reference, command=command, role=role, release=release)
 
     cause = "the database must have the schema of the new image"
@@ -111,7 +110,7 @@ def _migration(stack: Stack, spec: ServiceSpec, image: Image, release: str, *, h
         stack.service("backup"),
         image=agent,
         command=("snapshot", "--reason", "before-migration", "--release", release),
-        role=labels.ROLE_MIGRATE,
+        role=labels.ROLE_STEP,
     )
     check = job(spec.migrate_check) if spec.migrate_check else None
     return Migration(wait=(Migrate(name, cause, check=check, snapshot=snapshot, job=job(spec.migrate)),))
@@ -132,6 +131,50 @@ def _hooks(
         RunHook(" ".join(words), f"{when} the release", command=words, timeout=timeout, environment=told)
         for words in commands
     )
+
+
+def _replicas(
+    stack: Stack, image: Image, found: Sorted, observed: Observed, release: str, *, gives_way: bool
+) -> tuple[list[Part], list[str]]:
+    """Each container of the release that is wanted, kept or made, with its steps; and their names."""
+    spec = stack.service(stack.upstream)
+    parts = [revive(stack, spec, container) for container in found.keep]
+    names = [container.name for container in found.keep]
+    taken = {container.name for container in observed.containers}
+    number = next_number(observed.of(spec.name))
+    while len(names) < spec.replicas:
+        at = next(n for n in range(1, 1000) if container_name(stack, release, n) not in taken)
+        name = container_name(stack, release, at)
+        taken.add(name)
+        names.append(name)
+        made = create(
+            stack, spec, image, name=name, number=number, release=release, cause=found.cause, gives_way=gives_way
+        )
+        number += 1
+        wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
+        parts.append(Part(prepare=(made,), start=(StartContainer(name, ""),), wait=wait))
+    return parts, names
+
+
+def _traffic(
+    stack: Stack, observed: Observed, names: list[str], proxy_container: str, *, stops: bool, restarts: bool
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Two ways to send requests to the containers named: for a proxy that starts, and for one that serves. `stops`:
+    others stop afterwards; `restarts`: some of these start."""
+    upstream = proxy.upstream_file(sorted(names), stack.upstream_port)
+    port, path = proof(stack)
+    switch = SwitchTraffic(proxy_container, "", port=port, path=path, drain=stack.releases.drain_timeout)
+    if observed.upstream != upstream:
+        hosts = proxy.upstream_hosts(observed.upstream)
+        cause = f"from {' and '.join(hosts)} to {' and '.join(names)}" if hosts else f"to {' and '.join(names)}"
+        before = observed.upstream
+        write = WriteUpstream(proxy_container, f"traffic goes {cause}", content=upstream, previous=before)
+        return (write,), (replace(switch, cause=cause, content=upstream, previous=before),)
+    if stops or restarts:
+        # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
+        why = "it may not have read its upstream file yet" if stops else "the address may be another one"
+        return (), (replace(switch, cause=why),)
+    return (), ()
 
 
 def plan_app(
@@ -162,28 +205,7 @@ def plan_app(
         found = Sorted((), (*found.others, *found.keep), "the run that made it did not end")
     known = {c.release for c in observed.of(spec.name)} | {record.release for record in observed.records}
     release = found.keep[0].release if found.keep else again or release_id(now, image.id, known)
-    parts = [revive(stack, spec, container) for container in found.keep]
-    names = [container.name for container in found.keep]
-    taken = {container.name for container in observed.containers}
-    number = next_number(observed.of(spec.name))
-    while len(names) < spec.replicas:
-        at = next(n for n in range(1, 1000) if container_name(stack, release, n) not in taken)
-        name = container_name(stack, release, at)
-        taken.add(name)
-        names.append(name)
-        made = create(
-            stack,
-            spec,
-            image,
-            name=name,
-            number=number,
-            release=release,
-            cause=found.cause,
-            gives_way=bool(live) and proxy_serves,
-        )
-        number += 1
-        wait = (WaitHealthy(name, "", timeout=wait_timeout(spec)),)
-        parts.append(Part(prepare=(made,), start=(StartContainer(name, ""),), wait=wait))
+    parts, names = _replicas(stack, image, found, observed, release, gives_way=bool(live) and proxy_serves)
     prepare = tuple(step for part in parts for step in part.prepare)
     migration = Migration()
     if migrates and not found.keep:
@@ -197,32 +219,10 @@ def plan_app(
     # One whose run was killed before it was proven is as good as new.
     fresh = not found.keep or release != last
     previous = _previous(observed, live, release)
-    upstream = proxy.upstream_file(sorted(names), stack.upstream_port)
     stops = any(c.running for c in found.others)
     restarts = any(isinstance(step, StartContainer | JoinNetwork) for part in parts for step in part.start)
-    hosts = proxy.upstream_hosts(observed.upstream)
-    cause = f"from {' and '.join(hosts)} to {' and '.join(names)}" if hosts else f"to {' and '.join(names)}"
-    drain_timeout = stack.releases.drain_timeout
-    port, path = proof(stack)
-    write: tuple[Step, ...] = ()
-    switch: tuple[Step, ...] = ()
-    if observed.upstream != upstream:
-        write = (WriteUpstream(proxy_container, f"traffic goes {cause}", content=upstream, previous=observed.upstream),)
-        switch = (
-            SwitchTraffic(
-                proxy_container,
-                cause,
-                content=upstream,
-                previous=observed.upstream,
-                port=port,
-                path=path,
-                drain=drain_timeout,
-            ),
-        )
-    elif stops or restarts:
-        # Of a run that was killed between the file and the reload; and a container that starts gets a new address.
-        why = "it may not have read its upstream file yet" if stops else "the address may be another one"
-        switch = (SwitchTraffic(proxy_container, why, port=port, path=path, drain=drain_timeout),)
+    write, switch = _traffic(stack, observed, names, proxy_container, stops=stops, restarts=restarts)
+    drain = Drain(proxy_container, "", timeout=stack.releases.drain_timeout)
     return AppPlan(
         migration=migration,
         part=Part(
@@ -233,11 +233,10 @@ def plan_app(
         ),
         write=write,
         switch=switch,
-        drain=(Drain(proxy_container, "", timeout=drain_timeout),) if switch and proxy_serves and stops else (),
+        drain=(drain,) if switch and proxy_serves and stops else (),
         hooks_before=_hooks(stack, stack.releases.before, "before", release, previous) if fresh else (),
         hooks_after=_hooks(stack, stack.releases.after, "after", release, previous) if fresh else (),
         prune=_prune(stack, observed, wanted, now) if fresh else (),
-        names=tuple(names),
         release=release,
         previous=previous,
         serving=serving,

@@ -198,7 +198,7 @@ class _Restore:
     def _migrate(self, spec: ServiceSpec, app: ObservedContainer) -> None:
         """A snapshot may be older than the schema; the safety snapshot is what a migration here needs before it."""
         body = create_args.oneoff_body(
-            self.stack, spec, image=app.image_id, command=spec.migrate, role=labels.ROLE_MIGRATE, release=app.release
+            self.stack, spec, image=app.image_id, command=spec.migrate, role=labels.ROLE_STEP, release=app.release
         )
         name = f"{self.stack.project}-restore-migrate"
         doing = self.report.step("bring the restored data to the schema of the release")

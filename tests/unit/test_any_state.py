@@ -69,7 +69,7 @@ def remove_volume(target: MemoryEngine, chance: random.Random) -> None:
 
 def add_orphan(target: MemoryEngine, chance: random.Random) -> None:
     name = f"orphan-{len(target.calls)}"
-    role = chance.choice(["", labels.ROLE_MIGRATE])
+    role = chance.choice(["", labels.ROLE_STEP])
     foreign(target, name, chance.choice(["worker", "app"]) if role else "worker", role=role, oneoff=bool(role))
 
 

@@ -128,7 +128,7 @@ def test_fingerprint_survives_json() -> None:
 
 def test_one_off() -> None:
     made = create_args.oneoff_body(
-        STACK, APP, image="i", command=("migrate", "now"), role=labels.ROLE_MIGRATE, release="r2"
+        STACK, APP, image="i", command=("migrate", "now"), role=labels.ROLE_STEP, release="r2"
     )
     assert made["Cmd"] == ["migrate", "now"]
     assert made["Labels"] == {
@@ -137,7 +137,7 @@ def test_one_off() -> None:
         "com.docker.compose.oneoff": "True",
         "com.docker.compose.container-number": "1",
         "com.docker.compose.version": "1.29.2",
-        "orchestrator.role": "migrate",
+        "orchestrator.role": "step",
     }
     host = made["HostConfig"]
     assert (host["NetworkMode"], host["PortBindings"], host["RestartPolicy"]) == ("none", {}, {"Name": "no"})

@@ -366,7 +366,7 @@ def test_orphans_go() -> None:
 
 def test_left_over_migration_goes_first() -> None:
     target = deployed()
-    foreign(target, "shop-app-old-migrate", "app", role=labels.ROLE_MIGRATE, oneoff=True)
+    foreign(target, "shop-app-old-migrate", "app", role=labels.ROLE_STEP, oneoff=True)
     assert str(planned(target, now=later())) == lines("""
         stop container shop-app-old-migrate (left over by a run that was killed)
         remove container shop-app-old-migrate (left over by a run that was killed)
