@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import termios
 import tty
@@ -15,7 +16,12 @@ from orchestrator.engine import Engine
 
 def attach(engine: Engine, container: str, command: list[str]) -> int:
     """Runs `command` with this terminal as its own, in raw mode until it ends; returns its exit code."""
-    exec_id, connection = engine.open_terminal(container, command)
+    with engine.open_terminal(container, command) as (exec_id, connection):
+        _joined(engine, exec_id, connection)
+    return engine.exit_code(exec_id)
+
+
+def _joined(engine: Engine, exec_id: str, connection: socket.socket) -> None:
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
 
     def resize(*_: object) -> None:
@@ -39,5 +45,3 @@ def attach(engine: Engine, container: str, command: list[str]) -> int:
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, handler)
-        connection.close()
-    return engine.exit_code(exec_id)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import requests
 from docker.errors import APIError, NotFound
+from docker.utils.socket import STDERR, frames_iter
 
 from orchestrator.engine.client import Client, translated
 from orchestrator.errors import OrchestratorError
@@ -57,20 +59,32 @@ class Inside(Client):
         command = list(command)
         with translated(f"run {' '.join(command)} in {container}"):
             made = self.api.exec_create(container, command)
-            for stdout, stderr in self.api.exec_start(made["Id"], stream=True, demux=True):
-                for piece, stream in ((stdout, out), (stderr, err)):
-                    if piece:
-                        stream.write(piece)
-                        stream.flush()
+            with self._started(made["Id"], tty=False) as connection:
+                for number, piece in frames_iter(connection, tty=False):  # type: ignore[no-untyped-call]
+                    stream = err if number == STDERR else out
+                    stream.write(piece)
+                    stream.flush()
             return self.exit_code(made["Id"])
 
-    def open_terminal(self, container: str, command: Iterable[str]) -> tuple[str, socket.socket]:
-        """Starts a command with a terminal of its own: the exec's id and the connection to it."""
+    @contextmanager
+    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket]]:
+        """Starts a command with a terminal of its own: the exec's id and the connection to it, until the block ends."""
         with translated(f"run a command in {container}"):
             made = self.api.exec_create(container, list(command), stdin=True, tty=True)
-            connection: Any = self.api.exec_start(made["Id"], tty=True, socket=True)
+        with self._started(made["Id"], tty=True) as connection:
             # docker-py wraps a local socket in a file object; a remote one comes as it is.
-            return str(made["Id"]), getattr(connection, "_sock", connection)
+            yield str(made["Id"]), getattr(connection, "_sock", connection)
+
+    @contextmanager
+    def _started(self, exec_id: str, *, tty: bool) -> Iterator[Any]:
+        """Starts an exec; the connection to it. docker-py hangs the answer on the connection, and both are a cycle:
+        unless the answer is closed, the descriptor stays open until the garbage collector comes by."""
+        with translated("start a command"):
+            connection: Any = self.api.exec_start(exec_id, tty=tty, socket=True)
+        try:
+            yield connection
+        finally:
+            getattr(connection, "_response", connection).close()
 
     def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
         with translated("resize the terminal"):

@@ -529,13 +529,15 @@ class MemoryEngine(Engine):
         out.write(text.encode())
         return code
 
-    def open_terminal(self, container: str, command: Iterable[str]) -> tuple[str, socket.socket]:
+    @contextmanager
+    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket]]:
         code, text = self.run_in(container, command)
         near, far = socket.socketpair()
         with far:
             far.sendall(text.encode())
         self.ended.append(code)
-        return str(len(self.ended) - 1), near
+        with near:
+            yield str(len(self.ended) - 1), near
 
     def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
         with self._call(f"resize_terminal {exec_id} {rows} {columns}"):
