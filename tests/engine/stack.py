@@ -32,7 +32,7 @@ OWN = ("HTTP_BIND", "HTTP_PORT", "PYTHON_IMAGE", "NGINX_IMAGE", "DATABASE_URL", 
 
 
 def free_port() -> int:
-    """A port that nobody has, and that no connection is given, however many the tests make: those come from 32768 on."""
+    """A port that nobody has, and that no connection is given, however many there are: those come from 32768 on."""
     while True:
         port = random.randrange(15_000, 32_000)  # noqa: S311 - no secret
         with socket.socket() as probe, contextlib.suppress(OSError):
