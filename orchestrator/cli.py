@@ -185,11 +185,12 @@ def backups(options: argparse.Namespace) -> int:
             entry.get("created", "-"),
             size(entry["bytes"]) if entry.get("bytes") else "-",
             entry.get("release") or "-",
+            ", ".join(entry.get("kept", ())) or "-",
             f"broken: {entry['error']}" if entry.get("error") else entry.get("reason", ""),
         ]
         for entry in result["snapshots"]
     ]
-    text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REASON"], rows) if rows else "no snapshots yet"
+    text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "KEPT AS", "REASON"], rows) if rows else "no snapshots yet"
     return _answer(options, result, text)
 
 

@@ -142,14 +142,23 @@ class Release(Struct, frozen=True, kw_only=True):
     hook_timeout: Annotated[Duration, _means("a command that takes longer has failed")] = Duration(300.0)
 
 
+class Retain(Struct, frozen=True, kw_only=True):
+    """How many snapshots are kept; the last one that was verified always is."""
+
+    last: Annotated[int, Meta(ge=1, le=10_000), _means("snapshots kept: the newest ones")] = 7
+    daily: Annotated[int, Meta(ge=0, le=10_000), _means("and the newest of each of so many days")] = 7
+    weekly: Annotated[int, Meta(ge=0, le=10_000), _means("and of each of so many weeks")] = 4
+    monthly: Annotated[int, Meta(ge=0, le=10_000), _means("and of each of so many months")] = 6
+
+
 class Backup(Struct, frozen=True, kw_only=True):
     """When snapshots are taken, how many are kept, and how old the newest may be."""
 
     schedule: Annotated[str, _means("cron expression of five fields, UTC", r"^\S+( \S+){4}$")]
-    retain: Annotated[int, Meta(ge=1, le=10_000), _means("snapshots kept, the newest ones")]
     max_age: Annotated[
-        str, _means("a newest snapshot older than this makes the backup service unhealthy", r"^\d+[smhdw]$")
+        str, _means("a last good snapshot older than this makes the backup service unhealthy", r"^[1-9]\d{0,5}[smhdw]$")
     ]
+    retain: Retain = Retain()
 
 
 class Host(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
 from orchestrator.schema import Health, Service
 from orchestrator.settings import Settings
@@ -70,7 +72,7 @@ def build_stack(settings: Settings) -> Stack:
     )
     schedule = {
         "BACKUP_SCHEDULE": settings.backup.schedule,
-        "BACKUP_RETAIN": str(settings.backup.retain),
+        "BACKUP_RETAIN": " ".join(f"{rule}={count}" for rule, count in asdict(settings.backup.retain).items()),
         "BACKUP_MAX_AGE": settings.backup.max_age,
     }
     backup = _spec(settings, "backup", services.backup, environment=schedule | dict(services.backup.environment))

@@ -120,14 +120,29 @@ def _run(options: Options) -> int:
     elif options.verb == "restore":
         emit("done", **_restore(options, progress))
     elif options.verb == "list":
-        from orchestrator.agent.store import entries
-
-        emit("done", snapshots=[entry.to_dict() for entry in entries(options.backups)])
+        emit("done", snapshots=_listed(options.backups))
     else:
         from orchestrator.agent.schedule import Config, Scheduler
 
         Scheduler(Config.of(os.environ), options.source, options.backups).run()
     return 0
+
+
+def _listed(backups: Path) -> list[dict[str, Any]]:
+    """The snapshots, newest first, each with why the schedule will keep it; an empty `kept`: it may go, or was not
+    judged (see retention.py)."""
+    from datetime import UTC, datetime
+
+    from orchestrator.agent.retention import Retain, reasons
+    from orchestrator.agent.store import entries
+
+    there = entries(backups)
+    try:
+        retain = Retain.of(os.environ.get("BACKUP_RETAIN", ""))
+    except ValueError:
+        retain = Retain()  # A list must be had even where the schedule refuses its settings.
+    kept = reasons(there, retain, datetime.now(UTC))
+    return [entry.to_dict() | {"kept": list(kept.get(entry.snapshot, ()))} for entry in there]
 
 
 def _restore(options: Options, progress: Progress) -> dict[str, Any]:

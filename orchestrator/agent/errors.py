@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Old snapshots go after a new success only, so on a full disk a person has to choose what goes.
+ROOM = "Free some space, for instance with `exec backup sh -c 'rm /backups/ID.*'` for a snapshot that nobody needs"
 
 
 class AgentError(Exception):
@@ -37,7 +39,7 @@ def explain(error: BaseException) -> AgentError:
     if full or type(error).__name__ == "FullError":
         return AgentError(
             "There is no space left on the backups volume; the unfinished snapshot was removed.",
-            hint="Free some space or lower BACKUP_RETAIN, then take the snapshot again.",
+            hint=f"{ROOM}, then take the snapshot again.",
             code="full",
         )
     module = type(error).__module__

@@ -1,4 +1,4 @@
-"""What a snapshot is called, what its manifest says, and which snapshots may go. Pure; the standard library only.
+"""What a snapshot is called and what its manifest says. Pure; the standard library only.
 
 A snapshot is two files: `<id>.tar.zst`, whose last member is `manifest.json`, and `<id>.json` beside it: the same
 manifest plus what can only be known afterwards (the archive's size and sha256). The second is written last: a
@@ -8,7 +8,7 @@ snapshot exists when it does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -127,6 +127,11 @@ class Entry:
         """Whether it is a proven snapshot."""
         return not self.error and self.detail is not None and not self.detail.manifest.raw
 
+    @property
+    def raw(self) -> bool:
+        """Whether it is whole, but of files that could not be proven."""
+        return not self.error and self.detail is not None and self.detail.manifest.raw
+
     def to_dict(self) -> dict[str, Any]:
         if self.detail is None:
             created = self.created.strftime(_CREATED) if self.created.year > 1 else None
@@ -177,17 +182,6 @@ def parse_time(text: str) -> datetime:
         return datetime.strptime(text, _CREATED).replace(tzinfo=UTC)
     except ValueError:
         raise ManifestError(f"not a time: {text!r}") from None
-
-
-def prunable(entries: Iterable[Entry], *, retain: int) -> tuple[str, ...]:
-    """Ids that may go, oldest first: all good ones but the newest `retain` (at least 1) and the last verified one.
-
-    A broken entry neither counts nor goes: it may be all that is left of something, so a person decides.
-    """
-    good = sorted((entry for entry in entries if entry.good), key=lambda e: (e.created, e.snapshot), reverse=True)
-    kept = {entry.snapshot for entry in good[: max(retain, 1)]}
-    kept.update([entry.snapshot for entry in good if entry.detail is not None and entry.detail.verified][:1])
-    return tuple(entry.snapshot for entry in reversed(good) if entry.snapshot not in kept)
 
 
 def parse_snapshot(document: object) -> Snapshot:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,28 +20,28 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from orchestrator.agent import store
+from orchestrator.agent.age import ALLOWED, judge, parse_age
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
-from orchestrator.agent.manifest import Entry, prunable
+from orchestrator.agent.manifest import Entry
+from orchestrator.agent.retention import Retain, is_past, removable
 from orchestrator.agent.source import has_database
 
 BEAT = 10.0
 # What health.sh adds back when it tells how long the silence lasts.
 HEARTBEAT_VALID = 60
-GRACE = timedelta(minutes=10)
 FIRST_RETRY = 60.0
 LAST_RETRY = 3600.0
 NONE_RETRY = 2.0
 EMPTY_RETRY = 10.0
 LOCK_WAIT = 600
 HEALTH_FILE = "/tmp/backup-health"  # noqa: S108 - a tmpfs of the container's own
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     cron: str
-    retain: int
+    retain: Retain
     max_age: timedelta
     health_file: Path
 
@@ -50,27 +49,23 @@ class Config:
     def of(cls, environment: Mapping[str, str]) -> Config:
         """BACKUP_SCHEDULE, BACKUP_RETAIN, BACKUP_MAX_AGE; an empty one is its default. Raises AgentError (usage)."""
         cron = environment.get("BACKUP_SCHEDULE") or "0 3 * * *"
-        retain = environment.get("BACKUP_RETAIN") or "14"
-        if re.fullmatch(r"[0-9]{1,6}", retain) is None or int(retain) < 1:
-            raise _usage("BACKUP_RETAIN", retain, "a whole number, 1 or more")
+        try:
+            retain = Retain.of(environment.get("BACKUP_RETAIN") or str(Retain()))
+        except ValueError:
+            wanted = "numbers such as 'last=7 daily=7 weekly=4 monthly=6', last at least 1"
+            raise _usage("BACKUP_RETAIN", environment["BACKUP_RETAIN"], wanted) from None
         try:
             next_time(cron, datetime.now(UTC))
         except (CronSimError, StopIteration):
             raise _usage("BACKUP_SCHEDULE", cron, "a cron expression in UTC such as '0 3 * * *'") from None
-        max_age = parse_duration(environment.get("BACKUP_MAX_AGE") or "26h")
+        max_age = parse_age(environment.get("BACKUP_MAX_AGE") or "26h")
         if max_age is None:
-            raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], "a duration such as 26h or 90m")
-        return cls(cron, int(retain), max_age, Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE))
+            raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], ALLOWED)
+        return cls(cron, retain, max_age, Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE))
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
     return AgentError(f"{key} is {value!r}, but must be {allowed}.", code="usage")
-
-
-def parse_duration(text: str) -> timedelta | None:
-    """`90s`, `30m`, `26h`, `2d`, `1w`; None for anything else."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match and int(match[1]) else None
 
 
 def next_time(cron: str, after: datetime) -> datetime:
@@ -89,31 +84,6 @@ def retry_delay(failures: int) -> float:
     return float(min(FIRST_RETRY * 2 ** min(max(failures - 1, 0), 16), LAST_RETRY))
 
 
-def judge(
-    *, now: datetime, last_good: datetime | None, max_age: timedelta, waiting_since: datetime | None, error: str
-) -> tuple[bool, str]:
-    """Whether the backups are healthy, and one short line why.
-
-    `waiting_since` is when the first snapshot was first tried with a database there; None while there is none.
-    """
-    suffix = f": {error}" if error else ""
-    if last_good is not None:
-        age = max(now - last_good, timedelta())
-        if age <= max_age:
-            return True, f"last good snapshot {_age(age)} ago"
-        return False, f"last good snapshot {_age(age)} ago, allowed {_age(max_age)}{suffix}"
-    if waiting_since is None:
-        return True, "no database yet"
-    if now - waiting_since <= GRACE:
-        return True, f"waiting for the first snapshot{suffix}"
-    return False, f"no snapshot since {_age(now - waiting_since)}{suffix}"
-
-
-def _age(span: timedelta) -> str:
-    minutes = int(span.total_seconds()) // 60
-    return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
-
-
 class Scheduler:
     """The loop. Ends only by StoppedError, which the signal handler raises."""
 
@@ -126,7 +96,7 @@ class Scheduler:
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
 
     def run(self) -> None:
-        log("info", "the schedule starts", schedule=self.config.cron, retain=self.config.retain)
+        log("info", "the schedule starts", schedule=self.config.cron, retain=str(self.config.retain))
         while True:
             now = datetime.now(UTC)
             due = due_time(self.config.cron, last_good=self.last_good(), now=now)
@@ -145,8 +115,10 @@ class Scheduler:
         return self._listed[1]
 
     def last_good(self) -> datetime | None:
+        """Never one from the future: it would end the schedule until then."""
+        now = datetime.now(UTC)
         try:
-            return next((entry.created for entry in self.entries() if entry.good), None)
+            return next((entry.created for entry in self.entries() if entry.good and is_past(entry, now)), None)
         except OSError as error:
             self.error = explain(error).message
             return None
@@ -215,7 +187,8 @@ class Scheduler:
         """After a success only; a failure here is told and does no harm."""
         try:
             with store.locked(self.backups, wait=LOCK_WAIT, purpose="removal of old snapshots"):
-                for snapshot in prunable(store.entries(self.backups), retain=self.config.retain):
+                there = store.entries(self.backups)
+                for snapshot in removable(there, self.config.retain, datetime.now(UTC)):
                     store.remove(self.backups, snapshot)
                     log("info", "old snapshot removed", snapshot=snapshot)
         except StoppedError:

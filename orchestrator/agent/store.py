@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.agent.errors import AgentError
+from orchestrator.agent.errors import ROOM, AgentError
 from orchestrator.agent.manifest import (
     ARCHIVE_SUFFIX,
     PART_SUFFIX,
@@ -118,7 +118,7 @@ def check_space(folder: Path, needed: int) -> None:
     if free < needed + RESERVE:
         raise AgentError(
             f"There is not enough space for this: it may need {_mib(needed + RESERVE)}, and {_mib(free)} are free.",
-            hint="Free some space on the backups volume or lower BACKUP_RETAIN.",
+            hint=f"{ROOM}.",
             code="full",
         )
 

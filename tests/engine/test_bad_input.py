@@ -145,7 +145,7 @@ def _bindable(port: int) -> bool:
 def test_every_wrong_setting_is_told_at_once(project: Project) -> None:
     project.edit(CONFIG, "pids = 128", 'pids = "many"')
     project.edit(CONFIG, 'memory = "128m"', "memory = 128\nmemry = 1")
-    project.edit(CONFIG, "retain = 14", "retain = 0")
+    project.edit(CONFIG, "last = 7", "last = 0")
     (project.root / ".env").write_text("HTTP_BIND=127.0.0.1\nthis is no line\n")
     for verb in ("deploy", "plan", "status", "down"):
         result = project.run(verb, check=False)
@@ -157,7 +157,7 @@ def test_every_wrong_setting_is_told_at_once(project: Project) -> None:
             f"{CONFIG}: services.app.pids = 'many': must be a whole number",
             f"{CONFIG}: services.proxy.memory = 128: must be a size",
             f"{CONFIG}: services.proxy.memry = 1: there is no such key",
-            f"{CONFIG}: backup.retain = 0: ",
+            f"{CONFIG}: backup.retain.last = 0: ",
             ".env:2: a line must be NAME=value or a # comment",
             "nothing was done",
         )

@@ -81,11 +81,11 @@ def test_url_is_what_a_person_types(root: Path, bind: str, url: str) -> None:
 def test_ready_image_and_backup_schedule(root: Path) -> None:
     path = root / "config/production.toml"
     path.write_text(
-        path.read_text().replace('target = "app"', 'image = "ghcr.io/x/y:1"').replace("retain = 14", "retain = 3")
+        path.read_text().replace('target = "app"', 'image = "ghcr.io/x/y:1"').replace("last = 7", "last = 3")
     )
     app, _, backup = built(root).services
     assert (app.image, app.target) == ("ghcr.io/x/y:1", None)
-    assert backup.environment["BACKUP_RETAIN"] == "3"
+    assert backup.environment["BACKUP_RETAIN"] == "last=3 daily=7 weekly=4 monthly=6"
 
 
 def test_lookup() -> None:

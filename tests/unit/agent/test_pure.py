@@ -1,4 +1,4 @@
-"""Decisions without a disk: names, manifests, retention, times, health, how a database is read."""
+"""Decisions without a disk: names, manifests, times, health, how a database is read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.agent.age import judge, parse_age
 from orchestrator.agent.archive import sum_line
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.manifest import (
     Database,
-    Entry,
     Files,
     Manifest,
     ManifestError,
@@ -21,10 +21,10 @@ from orchestrator.agent.manifest import (
     created_of,
     is_snapshot_id,
     parse_snapshot,
-    prunable,
     snapshot_id,
 )
-from orchestrator.agent.schedule import Config, due_time, judge, next_time, parse_duration, retry_delay
+from orchestrator.agent.retention import Retain
+from orchestrator.agent.schedule import Config, due_time, next_time, retry_delay
 from orchestrator.agent.source import choose_access, filesystem_type, refused_filesystem
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -101,30 +101,6 @@ def test_a_path_never_leaves_the_volume(path: str) -> None:
         parse_snapshot(replace(SNAPSHOT, manifest=manifest).to_dict())
 
 
-def entry(day: int, *, verified: bool = False, error: str = "") -> Entry:
-    moment = NOON + timedelta(days=day)
-    detail = replace(SNAPSHOT, verified="2026-11-24T13:00:00Z" if verified else None)
-    return Entry(snapshot=snapshot_id(moment, SHA), detail=detail, created=moment, error=error)
-
-
-def test_the_newest_good_ones_are_kept() -> None:
-    entries = [entry(day) for day in range(5)]
-    assert prunable(entries, retain=3) == (entries[0].snapshot, entries[1].snapshot)
-    assert prunable(entries, retain=9) == ()
-
-
-def test_broken_ones_neither_count_nor_go() -> None:
-    good, broken = [entry(0), entry(1)], [entry(day, error="torn") for day in range(2, 9)]
-    assert prunable([*broken, *good], retain=2) == ()
-    assert prunable([*broken, *good], retain=1) == (good[0].snapshot,)
-
-
-def test_the_last_good_and_the_last_verified_never_go() -> None:
-    assert prunable([entry(0)], retain=0) == ()
-    old, proven, recent = entry(0, verified=True), entry(1, verified=True), [entry(day) for day in range(2, 6)]
-    assert prunable([old, proven, *recent], retain=4) == (old.snapshot,)
-
-
 @pytest.mark.parametrize(
     ("wal_mode", "has_wal", "has_shm", "expected"),
     [
@@ -191,9 +167,9 @@ def test_retries_slow_down() -> None:
 
 
 def test_durations() -> None:
-    assert parse_duration("26h") == timedelta(hours=26)
-    assert parse_duration("90m") == timedelta(minutes=90)
-    assert [parse_duration(text) for text in ("", "26", "h", "-1h", "0h", "1.5h")] == [None] * 6
+    assert parse_age("26h") == timedelta(hours=26)
+    assert parse_age("90m") == timedelta(minutes=90)
+    assert [parse_age(text) for text in ("", "26", "h", "-1h", "0h", "1.5h")] == [None] * 6
 
 
 def health(last_good: int | None, waiting: int | None = None, error: str = "") -> tuple[bool, str]:
@@ -217,7 +193,7 @@ def test_health() -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"BACKUP_SCHEDULE": "every day"}, {"BACKUP_RETAIN": "0"}, {"BACKUP_RETAIN": "x"}, {"BACKUP_MAX_AGE": "1"}],
+    [{"BACKUP_SCHEDULE": "every day"}, {"BACKUP_RETAIN": "last=0"}, {"BACKUP_RETAIN": "14"}, {"BACKUP_MAX_AGE": "1"}],
 )
 def test_a_wrong_setting_is_named(environment: dict[str, str]) -> None:
     with pytest.raises(AgentError, match=next(iter(environment))) as caught:
@@ -227,7 +203,7 @@ def test_a_wrong_setting_is_named(environment: dict[str, str]) -> None:
 
 def test_settings_have_defaults() -> None:
     config = Config.of({"BACKUP_RETAIN": ""})
-    assert (config.cron, config.retain, config.max_age) == ("0 3 * * *", 14, timedelta(hours=26))
+    assert (config.cron, config.retain, config.max_age) == ("0 3 * * *", Retain(7, 7, 4, 6), timedelta(hours=26))
 
 
 def test_a_line_of_sums_is_as_sha256sum_writes_it() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.agent import store
+from orchestrator.agent.retention import Retain
 from orchestrator.agent.schedule import Config, Scheduler
 
 from .conftest import ROOT, Place, agent_command, make_database
@@ -19,7 +20,8 @@ from .conftest import ROOT, Place, agent_command, make_database
 
 class Scripted(Scheduler):
     def __init__(self, place: Place, folder: Path, *, retain: int = 2) -> None:
-        super().__init__(Config("0 3 * * *", retain, timedelta(hours=26), folder / "health"), place.data, place.backups)
+        keep = Retain(last=retain, daily=0, weekly=0, monthly=0)
+        super().__init__(Config("0 3 * * *", keep, timedelta(hours=26), folder / "health"), place.data, place.backups)
         self.answers: list[dict[str, Any]] = []
         self.place = place
 
@@ -65,7 +67,8 @@ def test_a_failure_is_tried_again_ever_more_slowly(place: Place, tmp_path: Path)
     assert pauses == [60, 120, 240]
     assert scheduler.verdict().startswith("ok waiting for the first snapshot: the snapshot ended")
     scheduler.attempt()
-    assert (scheduler.failures, scheduler.verdict()) == (0, "ok last good snapshot 0 min ago")
+    assert scheduler.failures == 0
+    assert scheduler.verdict().startswith("ok last good snapshot ")
 
 
 def test_an_app_that_has_not_begun_is_no_failure(place: Place, tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_the_schedule_takes_the_first_snapshot_and_ends_at_once(place: Place, tm
     make_database(place.data / "links.db")
     service = Service(place, tmp_path)
     try:
-        assert service.until("last good snapshot 0 min ago")[0] == 0
+        assert service.until("last good snapshot")[0] == 0
         verb = subprocess.run(agent_command("health"), cwd=ROOT, env=service.environment, check=False)
         assert verb.returncode == 0
         started = time.monotonic()
