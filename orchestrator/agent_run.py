@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import create_args, labels
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
+from orchestrator.model import SNAPSHOTS, SOURCE
 from orchestrator.report import Reporter, size
 from orchestrator.state import Observed
 
 if TYPE_CHECKING:
     from orchestrator.session import Session
 
-#: Where the agent keeps snapshots, and its archives' ending.
-FOLDER, ENDING = "/backups", ".tar.zst"
+#: An archive's name is its snapshot's id with this ending.
+ENDING = ".tar.zst"
 
 
 class AgentFailedError(OrchestratorError):
@@ -64,21 +65,24 @@ def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
 
 
 def once(
-    session: Session, observed: Observed, command: tuple[str, ...], *, writable: str = ""
+    session: Session, observed: Observed, command: tuple[str, ...], *, writable: bool = False
 ) -> AbstractContextManager[str]:
-    """A container of the project's backup image for one command of the agent; the volume with the key `writable` is
-    mounted so, whatever the settings say."""
+    """A container of the project's backup image for one command of the agent; the data is `writable` for a restore,
+    whatever the settings say."""
     stack = session.stack
     made = body(session, observed, command, role=labels.ROLE_AGENT, writable=writable)
     return container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", made, session.engine)
 
 
 def body(
-    session: Session, observed: Observed, command: tuple[str, ...], *, role: str, writable: str = ""
+    session: Session, observed: Observed, command: tuple[str, ...], *, role: str, writable: bool = False
 ) -> dict[str, Any]:
     """The container-create document of `once`."""
     spec = session.stack.service("backup")
-    mounts = tuple(replace(m, read_only=m.read_only and m.volume != writable) for m in spec.mounts)
+    if command == ("list",):
+        # Without the data, it is never in the way of a restore, which stops all that has the data mounted.
+        spec = replace(spec, mounts=tuple(m for m in spec.mounts if m.target == SNAPSHOTS))
+    mounts = tuple(replace(m, read_only=m.read_only and not (writable and m.target == SOURCE)) for m in spec.mounts)
     spec = replace(spec, mounts=mounts)
     return create_args.oneoff_body(session.stack, spec, image=image(observed, session), command=command, role=role)
 
@@ -89,7 +93,7 @@ def image(observed: Observed, session: Session) -> str:
     if containers:
         return containers[-1].image_id
     reference = f"{session.stack.service('backup').image}:latest"
-    if session.stack.volume("sqlite_data").name not in observed.volumes or not session.engine.image_id(reference):
+    if session.stack.data_volume.name not in observed.volumes or not session.engine.image_id(reference):
         raise OrchestratorError(
             f"there is nothing of project {session.stack.project} to back up here.", hint="run `deploy` first."
         )

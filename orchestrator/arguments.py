@@ -100,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("release", nargs="?", metavar="RELEASE", default="", help="its id, or the beginning of it")
     made = verb("status", "show services, health, release, resource and disk use, drift and the last snapshot")
     made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    made.add_argument(
+        "--max-age", metavar="AGE", help="exit 1 unless there is a good snapshot younger than this, such as 26h"
+    )
     made = verb(
         "backup",
         "take a snapshot of the database volume now",

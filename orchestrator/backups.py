@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from orchestrator import agent_run, lock, restore
-from orchestrator.agent_run import ENDING, FOLDER
+from orchestrator.agent_run import ENDING
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
+from orchestrator.model import SNAPSHOTS
 from orchestrator.release import live_container
 from orchestrator.session import Session
 
@@ -60,7 +61,7 @@ def _copy(agent: str, engine: Engine, answer: dict[str, Any], folder: Path) -> P
     """Copies the archive out of the volume; the file gets its name when its checksum is right and it is on disk."""
     name = f"{answer['snapshot']}{ENDING}"
     target, part = folder / name, folder / f"{name}.part"
-    chunks = engine.archive(agent, f"{FOLDER}/{name}")
+    chunks = engine.archive(agent, f"{SNAPSHOTS}/{name}")
     try:
         with part.open("wb") as file, tarfile.open(fileobj=_Stream(chunks), mode="r|") as tar:
             digest = _write(tar, file)

@@ -151,10 +151,14 @@ def plan(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     from orchestrator import status as verb
 
+    max_age = verb.allowed_age(options.max_age)
     session = _session(options)
     if not options.watch:
-        state = verb.status(session)
-        return _answer(options, state, verb.text(state))
+        state = verb.status(session, max_age)
+        _answer(options, state, verb.text(state))
+        return 0 if state["snapshot_age"]["ok"] else FAILED
+    if max_age:
+        raise UsageError("--watch and --max-age do not go together", hint="`--max-age` is for a monitoring program.")
     if options.json:
         raise UsageError("--watch and --json do not go together", hint="call `status --json` as often as you like.")
     import time

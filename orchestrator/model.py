@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+#: Where the agent has the volume that it backs up, and its snapshots.
+SOURCE, SNAPSHOTS = "/data", "/backups"
+
 RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
 
 #: An environment variable with such a name is never shown.
@@ -146,3 +149,9 @@ class Stack:
             if volume.key == key:
                 return volume
         raise KeyError(key)
+
+    @property
+    def data_volume(self) -> Volume:
+        """The volume that is backed up and restored: what the backup service has at SOURCE (settings see to it)."""
+        found = next(mount for mount in self.service("backup").mounts if mount.target == SOURCE)
+        return self.volume(found.volume)

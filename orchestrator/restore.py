@@ -24,8 +24,6 @@ from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import SwitchTraffic
 
-#: Where the services have the database volume, and its key in the stack.
-VOLUME = "sqlite_data"
 LATEST = "latest"
 MIGRATION_TIMEOUT = 600.0
 
@@ -98,7 +96,7 @@ def recover(session: Session, observed: Observed) -> None:
         # The killed run's last request to stop one may still be under way: ours waits for its end.
         for name in engine.mounting(run.volume):
             engine.stop_container(name, run.grace(name))
-        answer = _agent(session, observed, "restore", "recover", writable=VOLUME)
+        answer = _agent(session, observed, "restore", "recover", writable=True)
         run.stopped = [container.name for container in observed.of("backup")]
         try:
             run.start_apps()
@@ -114,7 +112,7 @@ def unfinished(observed: Observed) -> bool:
     return any(container.role == labels.ROLE_RESTORE for container in observed.oneoffs)
 
 
-def _agent(session: Session, observed: Observed, *command: str, writable: str = "") -> dict[str, Any]:
+def _agent(session: Session, observed: Observed, *command: str, writable: bool = False) -> dict[str, Any]:
     """Runs the agent once on the project's volumes."""
     with agent_run.once(session, observed, command, writable=writable) as name:
         return agent_run.result(name, session.engine, session.report)
@@ -133,7 +131,7 @@ class _Restore:
     def __init__(self, session: Session, observed: Observed, snapshot: str) -> None:
         self.session, self.observed, self.snapshot = session, observed, snapshot
         self.engine, self.stack, self.report = session.engine, session.stack, session.report
-        self.volume = self.stack.volume(VOLUME).name
+        self.volume = self.stack.data_volume.name
         self.stopped: list[str] = []
         self.proxies = [container for container in observed.of("proxy") if container.running]
         self.apps = live_containers(self.stack, observed)
@@ -143,7 +141,7 @@ class _Restore:
         not healthy with the restored data, or anything else fails."""
         # Before anything is interrupted: unpacked and proven beside the live files.
         with self.report.step(f"prove and unpack {self.snapshot}"):
-            answer = _agent(self.session, self.observed, "restore", "prepare", self.snapshot, writable=VOLUME)
+            answer = _agent(self.session, self.observed, "restore", "prepare", self.snapshot, writable=True)
         for warning in answer.get("warnings", ()):
             self.report.warn(warning)
         try:
@@ -160,7 +158,7 @@ class _Restore:
 
     def _agent(self, step: str) -> dict[str, Any]:
         release = self.apps[0].release if self.apps else ""
-        return _agent(self.session, self.observed, "restore", step, "--release", release, writable=VOLUME)
+        return _agent(self.session, self.observed, "restore", step, "--release", release, writable=True)
 
     def _close(self) -> None:
         """Marks the restore, answers 503, and stops every container that has the volume mounted."""

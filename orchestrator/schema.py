@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.model import SNAPSHOTS, SOURCE
+
 
 class Duration(float):
     """Seconds, written as `"1m30s"`."""
@@ -121,6 +123,13 @@ class Services(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.proxy.replicas > 1 or self.backup.replicas > 1:
             raise ValueError("only `app` may have more than one of `replicas`")
+        at = {path.removesuffix(":ro"): key for key, path in self.backup.volumes.items()}
+        if SNAPSHOTS not in at or at.get(SOURCE) not in self.app.volumes:
+            raise ValueError(
+                f"`backup` must have a volume of the app at {SOURCE}, and one for snapshots at {SNAPSHOTS}"
+            )
+        if any(path.startswith(f"{SOURCE}/") for path in at):
+            raise ValueError(f"`backup` must have nothing else mounted inside of {SOURCE}: it could not be restored")
 
 
 Hook = Annotated[list[str], Meta(min_length=1)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator import build, restore
+from orchestrator import agent_run, build, restore
+from orchestrator.agent.age import ALLOWED, FUTURE, judge_age, parse_age, shown
 from orchestrator.deploy import told
 from orchestrator.engine import Engine
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.plan import reconcile
 from orchestrator.release import live_container
 from orchestrator.report import size, table
@@ -22,8 +25,17 @@ from orchestrator.steps import Step
 AGENT = ("python", "-m", "orchestrator.agent")
 
 
-def status(session: Session) -> dict[str, Any]:
-    """The state of the stack. `drift` is what `deploy` would do."""
+def allowed_age(text: str | None) -> timedelta | None:
+    """The value of `--max-age`, None if it was not given. Raises UsageError."""
+    age = parse_age(text) if text is not None else None
+    if text is not None and age is None:
+        raise UsageError(f"--max-age {text}: this is not an age.", hint=f"it must be {ALLOWED}.")
+    return age
+
+
+def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]:
+    """The state of the stack. `drift` is what `deploy` would do; `snapshot_age` says whether the last good snapshot is
+    younger than `max_age`, if that is asked."""
     stack, engine = session.stack, session.engine
     images = build.images_of(stack, build.recipes(stack, session.settings.root, engine), engine)
     observed = engine.observe(stack.project)
@@ -31,7 +43,7 @@ def status(session: Session) -> dict[str, Any]:
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        snapshot = pool.submit(last_snapshot, session.engine.twin(), observed)
+        snapshot = pool.submit(last_snapshot, replace(session, engine=session.engine.twin()), observed)
         disk = pool.submit(disk_use, session.engine.twin(), observed)
         use = _resources(session, observed)
     containers = [c for spec in stack.services for c in observed.of(spec.name)]
@@ -48,6 +60,7 @@ def status(session: Session) -> dict[str, Any]:
         "services": [_row(container) | use.get(container.name, {}) for container in containers] + absent,
         "drift": [told(step) for step in todo],
         "last_snapshot": snapshot.result(),
+        "snapshot_age": judged(snapshot.result(), max_age, deployed=bool(containers)),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
         "restore_unfinished": restore.unfinished(observed),
@@ -119,18 +132,42 @@ def _use(sample: dict[str, Any], container: ObservedContainer) -> dict[str, Any]
     }
 
 
-def last_snapshot(engine: Engine, observed: Observed) -> dict[str, Any] | None:
-    """The newest good snapshot, as the running backup service lists it; None if there is none, or nobody to ask."""
-    for container in observed.of("backup"):
-        if not container.running:
-            continue
-        code, output = engine.run_in(container.name, (*AGENT, "list"))
-        listed = json.loads(output.splitlines()[-1])["snapshots"] if code == 0 else []
-        good = next((entry for entry in listed if not entry.get("error")), None)
-        if good:
-            past = (datetime.now(UTC) - moment(good["created"])).total_seconds()
-            return {key: good[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": round(past)}
+def last_snapshot(session: Session, observed: Observed) -> dict[str, Any] | None:
+    """The newest good snapshot; None if there is none. The running backup service is asked, or else a container of its
+    image, so that one that has stopped hides nothing."""
+    listed = _listed(session, observed)
+    now = datetime.now(UTC)
+    for entry in listed:
+        past = (now - moment(entry["created"])).total_seconds() if entry.get("created") else -math.inf
+        # One from the future was made by a clock that was wrong, and says nothing about today.
+        if not entry.get("error") and not entry.get("raw") and past >= -FUTURE.total_seconds():
+            return {key: entry[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": max(0, round(past))}
     return None
+
+
+def _listed(session: Session, observed: Observed) -> list[dict[str, Any]]:
+    try:
+        for container in observed.of("backup"):
+            if container.running:
+                code, output = session.engine.run_in(container.name, (*AGENT, "list"))
+                if code == 0:
+                    return list(json.loads(output.splitlines()[-1])["snapshots"])
+        with agent_run.once(session, observed, ("list",)) as agent:
+            return list(agent_run.result(agent, session.engine, session.report)["snapshots"])
+    except OrchestratorError:
+        return []  # Nothing is deployed, or it cannot be asked: no snapshot is known.
+
+
+def judged(snapshot: dict[str, Any] | None, max_age: timedelta | None, *, deployed: bool) -> dict[str, Any]:
+    """Whether the last good snapshot is young enough (always, if that is not asked), and one line that says so."""
+    if max_age is None:
+        return {"ok": True, "message": ""}
+    if not deployed:
+        return {"ok": False, "message": "nothing is deployed"}
+    if snapshot is None:
+        return {"ok": False, "message": f"there is no good snapshot, allowed age {shown(max_age)}"}
+    ok, line = judge_age(timedelta(seconds=snapshot["age_seconds"]), max_age)
+    return {"ok": ok, "message": line}
 
 
 def age(seconds: float) -> str:
@@ -163,13 +200,14 @@ def text(state: dict[str, Any]) -> str:
         for service in state["services"]
     ]
     columns = ["SERVICE", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "CPU", "CONTAINER"]
-    snapshot, disk = state["last_snapshot"], state["disk"]
+    snapshot, disk, fresh = state["last_snapshot"], state["disk"], state["snapshot_age"]
     last = f"{snapshot['snapshot']}, {age(snapshot['age_seconds'])} ago" if snapshot else "none yet"
     lines = [
         f"project   {state['project']}",
         f"release   {state['release'] or 'none'}",
         f"url       {state['url']}",
         f"snapshot  {last}",
+        *([f"{'age   ' if fresh['ok'] else 'NOT OK'}    {fresh['message']}"] if fresh["message"] else []),
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
         *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
         *(

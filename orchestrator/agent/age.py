@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 #: A first snapshot may take this long to succeed before its absence is a failure.
 GRACE = timedelta(minutes=10)
+#: A snapshot from later than this was taken by a clock that was wrong.
+FUTURE = timedelta(minutes=5)
 ALLOWED = "a whole number and a unit of s, m, h, d or w, such as 26h or 90m"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.agent.age import FUTURE
 from orchestrator.agent.manifest import Entry
 
-#: A snapshot from later than this was taken by a clock that was wrong.
-FUTURE = timedelta(minutes=5)
 #: Files that could not be proven are kept for this long at least: someone may still want to save what is in them.
 RAW_SPAN = timedelta(days=31)
 LIMIT = 10_000

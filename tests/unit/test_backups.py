@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from orchestrator import backups, labels
 from orchestrator.agent_run import _messages
 from orchestrator.backups import _Stream
 from orchestrator.errors import NoEngine, OrchestratorError, UsageError
-from orchestrator.model import Volume
 from orchestrator.report import Reporter
 from orchestrator.session import Session
 from orchestrator.settings import load
@@ -39,12 +37,11 @@ DONE = {
 
 def agent(target: MemoryEngine, *messages: Any, code: int = 0) -> Session:
     """A session whose agents say these lines and end."""
-    stack = replace(STACK, volumes=(*STACK.volumes, Volume("sqlite_data", "shop_data")))
     out = tuple(message if isinstance(message, str) else json.dumps(message) for message in messages)
     for words in ("list", f"snapshot --reason manual --release {RELEASE}", "snapshot --reason manual --release "):
         target.scripts[words] = Script(exits=code, out=out)
     target.volumes["shop_backups"] = {f"{NAME}.tar.zst": DATA}
-    return Session(load(ROOT, "production", {}), stack, target, Reporter(io.StringIO()))
+    return Session(load(ROOT, "production", {}), STACK, target, Reporter(io.StringIO()))
 
 
 def test_snapshot() -> None:

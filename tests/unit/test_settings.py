@@ -110,6 +110,26 @@ def test_every_kind_of_error_at_once(root: Path, edit: Edit) -> None:
         ('path = "/health"\n', "", "services.app.health: needs either `path` or `command`"),
         ('sqlite_data = "/data"', 'sqlite_data = "data"', "services.app.volumes.sqlite_data = 'data': must be an abs"),
         ("last = 7", "last = 0", "backup.retain.last = 0: must be at least 1"),
+        (
+            'sqlite_data = "/data:ro"',
+            'other = "/data:ro"',
+            "services: `backup` must have a volume of the app at /data, a",
+        ),
+        (
+            'sqlite_data = "/data:ro"',
+            'sqlite_data = "/d:ro"',
+            "services: `backup` must have a volume of the app at /dat",
+        ),
+        (
+            'backups = "/backups"',
+            'backups = "/b"',
+            "services: `backup` must have a volume of the app at /data, and one",
+        ),
+        (
+            'backups = "/backups"',
+            'b = "/backups", u = "/data/u:ro"',
+            "services: `backup` must have nothing else mounted i",
+        ),
         ("keep = 5", "keep = 1", "release.keep = 1: must be at least 2"),
         ("keep = 5", "kept = 5", "release.kept = 5: there is no such key"),
         ('drain_timeout = "30s"', "drain_timeout = 30", "release.drain_timeout = 30: must be a duration"),

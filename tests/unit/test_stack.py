@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.model import Mount, Port, Stack
+from orchestrator.model import Mount, Port, Stack, Volume
 from orchestrator.settings import load
 from orchestrator.stack import build_stack
 from tests.unit.stacks import ROOT, STACK
@@ -86,6 +86,14 @@ def test_ready_image_and_backup_schedule(root: Path) -> None:
     app, _, backup = built(root).services
     assert (app.image, app.target) == ("ghcr.io/x/y:1", None)
     assert backup.environment["BACKUP_RETAIN"] == "last=3 daily=7 weekly=4 monthly=6"
+
+
+def test_the_data_is_whatever_volume_the_backup_service_has(root: Path) -> None:
+    path = root / "config/production.toml"
+    path.write_text(path.read_text().replace("sqlite_data", "store"))
+    stack = built(root)
+    assert stack.data_volume == Volume("store", "golinks_store")
+    assert STACK.data_volume == Volume("data", "shop_data")
 
 
 def test_lookup() -> None:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator.agent.age import FUTURE
 from orchestrator.agent.manifest import Entry, format_time, snapshot_id
-from orchestrator.agent.retention import FUTURE, RAW_SPAN, Retain, reasons, removable
+from orchestrator.agent.retention import RAW_SPAN, Retain, reasons, removable
 
 from .test_pure import NOON, SHA, SNAPSHOT
 
