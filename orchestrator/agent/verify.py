@@ -195,14 +195,17 @@ class _Reading:
         path = member.name.removeprefix(DATA_PREFIX)
         if path == member.name or any(part in {"", ".", ".."} for part in path.split("/")):
             raise _bad(self.told, f"its archive holds {member.name!r}, which is not inside the volume")
-        return self.into / path
+        target = self.into / path
+        # Databases come before the folders that they are in.
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return target
 
     def _make_folder(self, member: tarfile.TarInfo) -> None:
         if member.name.rstrip("/") == DATA_PREFIX.rstrip("/"):
             return
         path = self._target(member)
         if path is not None:
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Its own mode at the end: it may be one that lets nothing be written.
             self.folders.append((path, member.mode & 0o7777))
             self._own(member)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 NGINX = (
     "daemon off; pid /tmp/pid; error_log stderr; events {} http { access_log off; "
     + "".join(f"{kind}_temp_path /tmp/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    + "server { listen 8000; location = /health { return 200 ok; } location / { root /srv; } } }"
+    + "server { listen 8000; location = /health { return 200 ok; } location / { root /store; } } }"
 )
 ASK = "exec 3<>/dev/tcp/127.0.0.1/8000; printf 'GET /health HTTP/1.0\\\\r\\\\n\\\\r\\\\n' >&3; grep -q ' 200 ' <&3"
 APP = f"""\
@@ -28,7 +28,7 @@ image = "IMAGE"
 user = "10001:10001"
 port = 8000
 command = ["/bin/sh", "-c", "echo '{NGINX}' >/tmp/conf && exec nginx -e stderr -c /tmp/conf"]
-volumes = {{ store = "/srv" }}
+volumes = {{ store = "/store" }}
 memory = "64m"
 cpus = 1.0
 pids = 32
@@ -67,7 +67,7 @@ def put(project: Project, files: dict[str, bytes]) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.mode, member.uid, member.gid = len(content), 0o640, 10001, 10001
             archive.addfile(member, io.BytesIO(content))
-    assert project.one("app").put_archive("/srv", buffer.getvalue())
+    assert project.one("app").put_archive("/store", buffer.getvalue())
 
 
 def rows(project: Project, name: str, at: Path) -> int:
@@ -104,12 +104,12 @@ def test_another_app(project: Project, tmp_path: Path) -> None:
     until(lambda: project.run("status", "--max-age", "1s", check=False).code == 1, 10, "it is older than a second")
 
     put(project, {DATABASES[0]: database(tmp_path / "made", 3), "uploads/new.txt": b"new"})
-    inside(project, "app", "rm", "/srv/uploads/a photo.jpg", f"/srv/{DATABASES[1]}")
+    inside(project, "app", "rm", "/store/uploads/a photo.jpg", f"/store/{DATABASES[1]}")
     restored = project.json("restore", report["snapshot"], "--yes")
     assert [rows(project, name, tmp_path / "got") for name in DATABASES] == [10, 20]
     assert project.ask("/uploads/a%20photo.jpg").body == photo
     assert project.ask("/uploads/new.txt").status == 404
-    owners = inside(project, "app", "stat", "-c", "%u:%g %a", "/srv/uploads", f"/srv/{DATABASES[1]}").split("\n")
+    owners = inside(project, "app", "stat", "-c", "%u:%g %a", "/store/uploads", f"/store/{DATABASES[1]}").split("\n")
     assert owners[:2] == ["10001:10001 750", "10001:10001 640"]
     project.json("restore", restored["safety_snapshot"], "--yes")
     assert rows(project, DATABASES[0], tmp_path / "got") == 3

@@ -247,3 +247,25 @@ def test_by_its_command_line(place: Place, changed: tuple[str, dict[str, object]
     assert run_agent("restore", "recover", *place.arguments).last["result"] == "nothing"
     missing = run_agent("restore", "prepare", "20200101T000000-0000000", *place.arguments)
     assert (missing.code, missing.last["code"]) == (1, "missing")
+
+
+def test_databases_in_folders_come_back_with_them(place: Place) -> None:
+    """An archive holds the databases before the folders that they are in."""
+    names = ("orders/shop.sqlite3", "people/2026/main.dat")
+    for count, name in enumerate(names, 5):
+        make_database(place.data / name, rows=count)
+    (place.data / "people").chmod(0o710)
+    (place.data / "people" / "2026").chmod(0o500)
+    try:
+        taken = place.take()
+    finally:
+        (place.data / "people" / "2026").chmod(0o700)
+    make_database(place.data / "other.db")
+    (place.data / names[0]).unlink()
+    restore.prepare(place.data, place.backups, taken.snapshot, wait=0)
+    restore.switch(place.data, place.backups, release="r1", wait=0)
+    restore.finish(place.data)
+    assert [rows(place.data / name) for name in names] == [5, 6]
+    assert not (place.data / "other.db").exists()
+    modes = {name: oct((place.data / name).stat().st_mode & 0o777) for name in ("people", "people/2026")}
+    assert modes == {"people": "0o710", "people/2026": "0o500"}
