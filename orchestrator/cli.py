@@ -273,7 +273,7 @@ def compose(options: argparse.Namespace) -> int:
     from orchestrator.settings import for_compose
     from orchestrator.stack import build_stack
 
-    text = render(build_stack(for_compose(ROOT, options.environment)))
+    text = render(build_stack(for_compose(ROOT, options.environment, os.environ)))
     path = ROOT / FILE
     current = path.is_file() and path.read_text(encoding="utf-8") == text
     if options.check and not current:

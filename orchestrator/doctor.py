@@ -49,7 +49,7 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     yield "settings", True, f"config/{environment}.toml, .env and the environment are right", ""
     if settings.warnings:
         yield "variables", False, "; ".join(settings.warnings), "correct the name, or remove the line."
-    yield _attempt("compose file", lambda: _compose_file(root, environment))
+    yield _attempt("compose file", lambda: _compose_file(root, environment, environ))
     try:
         engine = connect(settings.engine_environment)
         version, info = engine.version(), engine.info()
@@ -81,10 +81,10 @@ def _attempt(name: str, check: Callable[[], Check]) -> Check:
         return name, False, error.message, error.hint
 
 
-def _compose_file(root: Path, environment: str) -> Check:
+def _compose_file(root: Path, environment: str, environ: Mapping[str, str]) -> Check:
     path = root / compose.FILE
     current = path.is_file() and path.read_text(encoding="utf-8") == compose.render(
-        build_stack(for_compose(root, "production"))
+        build_stack(for_compose(root, "production", environ))
     )
     del environment  # the file is production's, whatever is looked at
     return (

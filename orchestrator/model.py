@@ -18,7 +18,7 @@ RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
 
 #: An environment variable with such a name is never shown.
 SECRET_NAME = re.compile(
-    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|(^|[_.])KEY($|_)|DATABASE_URL", re.IGNORECASE
+    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|WEBHOOK|(^|[_.])KEY($|_)|DATABASE_URL", re.IGNORECASE
 )
 
 

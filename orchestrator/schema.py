@@ -180,6 +180,13 @@ class Host(Struct, frozen=True, kw_only=True):
     NGINX_IMAGE: Annotated[ImageName, _means("base of the proxy image")] = "nginx:alpine"
     BUILD_CA_FILE: Annotated[str, _means("a PEM file that the build trusts besides; the images do not keep it")] = ""
     BUILD_MIN_FREE: Annotated[str, _means("disk that must be free before a build", r"^\d+[kmgt]$")] = "1g"
+    BACKUP_WEBHOOK_URL: Annotated[
+        str,
+        _means(
+            "where trouble with snapshots is told, by POST; treated as a secret",
+            r"^(https?://[!-.0-?A-~]+(/[!-~]*)?)?$",
+        ),
+    ] = ""
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -287,6 +294,7 @@ _BY_KEY = {
     "PYTHON_IMAGE": "must be an image's name, such as python:3.13-alpine",
     "NGINX_IMAGE": "must be an image's name, such as nginx:alpine",
     "BUILD_MIN_FREE": 'must be a size such as "1g"',
+    "BACKUP_WEBHOOK_URL": "must be a http or https address, without a user in it",
     "user": 'must be a numeric user and group that is not root, such as "10001:10001"',
     "schedule": 'must be a cron expression of five fields, such as "0 3 * * *"',
     "max_age": 'must be an age such as "26h"',

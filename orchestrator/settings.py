@@ -282,12 +282,20 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
     )
 
 
-def for_compose(root: Path, environment: str) -> Settings:
-    """The same settings with the host's variables left as `${NAME:-default}`, for `docker-compose.yml`."""
+def for_compose(root: Path, environment: str, environ: Mapping[str, str] | None = None) -> Settings:
+    """The same settings with the host's variables left as `${NAME:-default}`, for `docker-compose.yml`.
+
+    A webhook that `.env` or `environ` sets decides that the file has a network for it, and then it must be set.
+    """
     file = read_file(root, environment)
     defaults = {name: str(key.default) for name, key in keys(Host).items() if not key.required}
     defaults |= {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
-    host = Host(**{name: f"${{{name}:-{defaults[name]}}}" for name in keys(Host)})
+    values = {name: f"${{{name}:-{defaults[name]}}}" for name in keys(Host)}
+    if environ is not None:
+        given = dict(read_env_file(root / ".env", Problems()).values) | dict(environ)
+        if given.get("BACKUP_WEBHOOK_URL"):
+            values["BACKUP_WEBHOOK_URL"] = "${BACKUP_WEBHOOK_URL:?it was set when this file was generated}"
+    host = Host(**values)
     return Settings(root, environment, host, file.services, file.backup, file.release)
 
 

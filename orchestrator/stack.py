@@ -8,8 +8,8 @@ from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Release
 from orchestrator.schema import Health, Service
 from orchestrator.settings import Settings
 
-#: The app's only network has no way out; the proxy is on both.
-INTERNAL, EDGE = "internal", "edge"
+#: The app's only network has no way out; the proxy is on both. The backup service has none, or a way out of its own.
+INTERNAL, EDGE, OUTBOUND = "internal", "edge", "outbound"
 TMPFS_OPTIONS = "size=64m,mode=1777,noexec,nosuid,nodev"
 
 
@@ -56,6 +56,12 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
     return ServiceSpec(**(fields | more))  # type: ignore[arg-type]
 
 
+def _reaches_out(settings: Settings) -> bool:
+    """Whether the backup service has anything to say to the outside."""
+    # In a compose file, a variable that may stay empty is taken to be: a file cannot decide on a network later.
+    return settings.host.BACKUP_WEBHOOK_URL not in ("", "${BACKUP_WEBHOOK_URL:-}")
+
+
 def build_stack(settings: Settings) -> Stack:
     """The whole stack of one environment."""
     host, services = settings.host, settings.services
@@ -74,8 +80,17 @@ def build_stack(settings: Settings) -> Stack:
         "BACKUP_SCHEDULE": settings.backup.schedule,
         "BACKUP_RETAIN": " ".join(f"{rule}={count}" for rule, count in asdict(settings.backup.retain).items()),
         "BACKUP_MAX_AGE": settings.backup.max_age,
+        "BACKUP_PROJECT": project,
+        "BACKUP_WEBHOOK_URL": host.BACKUP_WEBHOOK_URL,
     }
-    backup = _spec(settings, "backup", services.backup, environment=schedule | dict(services.backup.environment))
+    outbound = (OUTBOUND,) if _reaches_out(settings) else ()
+    backup = _spec(
+        settings,
+        "backup",
+        services.backup,
+        environment=schedule | dict(services.backup.environment),
+        networks=outbound,
+    )
     keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
     return Stack(
         project=project,
@@ -84,6 +99,7 @@ def build_stack(settings: Settings) -> Stack:
         networks=(
             Network(INTERNAL, f"{project}_{INTERNAL}", internal=True),
             Network(EDGE, f"{project}_{EDGE}", internal=False),
+            *(Network(key, f"{project}_{key}", internal=False) for key in outbound),
         ),
         volumes=tuple(Volume(key, f"{project}_{key}") for key in keys),
         build=Build(args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}),

@@ -62,6 +62,7 @@ def _parse(arguments: list[str]) -> Options:
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
+    verbs.add_parser("notify", help="send standard input, a JSON object, to BACKUP_WEBHOOK_URL")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
     return parser.parse_args(arguments, namespace=Options())
 
@@ -121,6 +122,13 @@ def _run(options: Options) -> int:
         emit("done", **_restore(options, progress))
     elif options.verb == "list":
         emit("done", snapshots=_listed(options.backups))
+    elif options.verb == "notify":
+        import json
+
+        from orchestrator.agent.webhook import post
+
+        post(os.environ.get("BACKUP_WEBHOOK_URL", ""), json.load(sys.stdin))
+        emit("done")
     else:
         from orchestrator.agent.schedule import Config, Scheduler
 

@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cronsim import CronSim, CronSimError
 
-from orchestrator.agent import store
+from orchestrator.agent import alarm, metrics, store
+from orchestrator.agent import notes as memory
 from orchestrator.agent.age import ALLOWED, judge, parse_age
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
@@ -35,6 +36,8 @@ LAST_RETRY = 3600.0
 NONE_RETRY = 2.0
 EMPTY_RETRY = 10.0
 LOCK_WAIT = 600
+# More than all tries of webhook.py: a name server may hold one up for longer than its own limit.
+NOTIFY_LIMIT = 60.0
 HEALTH_FILE = "/tmp/backup-health"  # noqa: S108 - a tmpfs of the container's own
 
 
@@ -44,10 +47,13 @@ class Config:
     retain: Retain
     max_age: timedelta
     health_file: Path
+    project: str = ""
+    webhook: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
-        """BACKUP_SCHEDULE, BACKUP_RETAIN, BACKUP_MAX_AGE; an empty one is its default. Raises AgentError (usage)."""
+        """BACKUP_SCHEDULE, BACKUP_RETAIN, BACKUP_MAX_AGE, BACKUP_PROJECT, BACKUP_WEBHOOK_URL; an empty one is its
+        default. Raises AgentError (usage)."""
         cron = environment.get("BACKUP_SCHEDULE") or "0 3 * * *"
         try:
             retain = Retain.of(environment.get("BACKUP_RETAIN") or str(Retain()))
@@ -61,7 +67,9 @@ class Config:
         max_age = parse_age(environment.get("BACKUP_MAX_AGE") or "26h")
         if max_age is None:
             raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], ALLOWED)
-        return cls(cron, retain, max_age, Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE))
+        health_file = Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE)
+        project, webhook = environment.get("BACKUP_PROJECT", ""), bool(environment.get("BACKUP_WEBHOOK_URL"))
+        return cls(cron, retain, max_age, health_file, project, webhook)
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
@@ -89,11 +97,17 @@ class Scheduler:
 
     def __init__(self, config: Config, source: Path, backups: Path) -> None:
         self.config, self.source, self.backups = config, source, backups
-        self.failures = 0
-        self.error = ""
+        self.notes = memory.load(backups)
+        self.error = self.notes.error
         self.waiting_since: datetime | None = None
         self.not_before = 0.0
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
+        self._metrics = ""
+
+    @property
+    def failures(self) -> int:
+        """In a row."""
+        return self.notes.failures
 
     def run(self) -> None:
         log("info", "the schedule starts", schedule=self.config.cron, retain=str(self.config.retain))
@@ -105,6 +119,7 @@ class Scheduler:
                 self.attempt()
             else:
                 self.beat()
+                self.tell()
                 time.sleep(min(wait, BEAT))
 
     def entries(self) -> tuple[Entry, ...]:
@@ -131,7 +146,8 @@ class Scheduler:
         self.waiting_since = self.waiting_since or datetime.now(UTC)
         result = self.snapshot()
         if result.get("event") == "done":
-            self.failures, self.error, self.not_before = 0, "", 0.0
+            self.error, self.not_before = "", 0.0
+            self.note(0)
             log("info", "snapshot taken", snapshot=result["snapshot"], bytes=result["bytes"], seconds=result["seconds"])
             self.prune()
             return
@@ -140,7 +156,7 @@ class Scheduler:
             self.wait_for_database(error, EMPTY_RETRY)
             return
         self.error = error
-        self.failures += 1
+        self.note(self.failures + 1)
         delay = retry_delay(self.failures)
         self.not_before = time.monotonic() + delay
         log("error", self.error, hint=result.get("hint", ""), code=code, retry_in=delay)
@@ -155,22 +171,80 @@ class Scheduler:
         """No failure: the app has not begun."""
         if reason != self.error:
             log("info", "waiting for a database with tables", reason=reason)
-        self.failures, self.error, self.waiting_since = 0, reason, None
+        self.error, self.waiting_since = reason, None
         self.not_before = time.monotonic() + delay
+        if self.failures:
+            self.note(0)
+
+    def note(self, failures: int) -> None:
+        """How an attempt ended, for the metrics and the webhook, over a restart too."""
+        error = self.error if failures else ""
+        self.notes = replace(self.notes, attempted=int(time.time()), failures=failures, error=error)
+        memory.save(self.backups, self.notes)
+
+    def tell(self) -> None:
+        """Metrics and webhook; whatever fails here, snapshots go on."""
+        try:
+            entries, now = self.entries(), datetime.now(UTC)
+            text = metrics.render(
+                entries, self.notes, project=self.config.project, max_age=self.config.max_age, now=now
+            )
+            if text != self._metrics:
+                memory.write(self.backups / metrics.FILE, text, mode=0o644)
+                self._metrics = text
+            if self.config.webhook:
+                self.notify(now)
+        except OSError as error:
+            log("warning", "the state of the snapshots could not be told", reason=explain(error).message)
+
+    def notify(self, now: datetime) -> None:
+        """Tells the webhook, if there is something to tell. A failure is told when it was delivered."""
+        last_good, seconds = self.last_good(), int(now.timestamp())
+        healthy, line = self.judged()
+        trouble = alarm.trouble(self.notes, last_good=last_good, healthy=healthy)
+        event = alarm.due(self.notes, trouble, seconds)
+        if not event:
+            return
+        document = alarm.document(
+            event,
+            project=self.config.project,
+            line=line,
+            error=self.error,
+            failures=self.failures,
+            last_good=last_good,
+            now=now,
+        )
+        result = self.child("notify", given=json.dumps(document), limit=NOTIFY_LIMIT)
+        if result.get("event") == "done":
+            self.notes = replace(self.notes, told=seconds if trouble else None, tried=None)
+            log("info", "the webhook was told", event=event)
+        else:
+            self.notes = replace(self.notes, tried=seconds)
+            log("warning", "the webhook could not be told", event=event, reason=result.get("message"))
+        memory.save(self.backups, self.notes)
 
     def snapshot(self) -> dict[str, Any]:
         """One child process; returns its last event."""
-        command = [sys.executable, "-m", "orchestrator.agent", "snapshot", "--quiet", "--reason", "schedule"]
-        command += ["--source", str(self.source), "--backups", str(self.backups), "--wait", str(LOCK_WAIT)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        options = ("--source", str(self.source), "--backups", str(self.backups), "--wait", str(LOCK_WAIT))
+        return self.child("snapshot", "--quiet", "--reason", "schedule", *options)
+
+    def child(self, *arguments: str, given: str | None = None, limit: float = float("inf")) -> dict[str, Any]:
+        """Runs the agent to its end, or for `limit` seconds; `given` is its standard input. Returns its last event."""
+        command = [sys.executable, "-m", "orchestrator.agent", *arguments]
+        deadline = time.monotonic() + limit
+        feed = subprocess.DEVNULL if given is None else subprocess.PIPE
+        with subprocess.Popen(command, stdin=feed, stdout=subprocess.PIPE, text=True) as child:
             try:
                 while True:
                     self.beat()
                     try:
-                        output, _ = child.communicate(timeout=BEAT)
+                        output, _ = child.communicate(given, timeout=BEAT)
                         break
                     except subprocess.TimeoutExpired:
-                        continue
+                        given = None  # It has been sent, or is in the pipe's buffer.
+                        if time.monotonic() >= deadline:
+                            end(child)
+                            return {"event": "error", "message": f"It did not end within {limit:.0f} seconds."}
             except BaseException:
                 end(child)
                 raise
@@ -181,7 +255,7 @@ class Scheduler:
             event = {}
         if event.get("event") in {"done", "error"}:
             return event
-        return {"event": "error", "message": f"The snapshot's process ended with status {child.returncode}."}
+        return {"event": "error", "message": f"The process for it ended with status {child.returncode}."}
 
     def prune(self) -> None:
         """After a success only; a failure here is told and does no harm."""
@@ -196,15 +270,19 @@ class Scheduler:
         except (AgentError, OSError) as error:
             log("warning", "old snapshots could not be removed", reason=explain(error).message)
 
-    def beat(self) -> None:
-        """Leaves the verdict for health.sh, valid for a minute of uptime."""
-        good, line = judge(
+    def judged(self) -> tuple[bool, str]:
+        """Whether the backups are healthy, and why."""
+        return judge(
             now=datetime.now(UTC),
             last_good=self.last_good(),
             max_age=self.config.max_age,
             waiting_since=self.waiting_since,
             error=self.error,
         )
+
+    def beat(self) -> None:
+        """Leaves the verdict for health.sh, valid for a minute of uptime."""
+        good, line = self.judged()
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + HEARTBEAT_VALID
         text = f"{os.getpid()} {until} {'ok' if good else 'bad'} {' '.join(line.split())}\n"
         part = self.config.health_file.with_name(self.config.health_file.name + ".part")

@@ -28,7 +28,16 @@ SERVICES = ("app", "proxy", "backup")
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 #: What a person's shell or the machine may hold that would change what a test sees.
-OWN = ("HTTP_BIND", "HTTP_PORT", "PYTHON_IMAGE", "NGINX_IMAGE", "DATABASE_URL", "LOG_LEVEL", "BUILD_MIN_FREE")
+OWN = (
+    "HTTP_BIND",
+    "HTTP_PORT",
+    "PYTHON_IMAGE",
+    "NGINX_IMAGE",
+    "DATABASE_URL",
+    "LOG_LEVEL",
+    "BUILD_MIN_FREE",
+    "BACKUP_WEBHOOK_URL",
+)
 
 
 def free_port() -> int:

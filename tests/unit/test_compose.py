@@ -166,3 +166,14 @@ def test_memory(count: int, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(40.0, "40s"), (1.5, "1.5s"), (0.25, "0.25s")])
 def test_seconds(value: float, text: str) -> None:
     assert compose.seconds(value) == text
+
+
+def test_a_webhook_set_when_the_file_is_written_gets_its_network() -> None:
+    stack = build_stack(for_compose(ROOT, "production", {"BACKUP_WEBHOOK_URL": "https://example.com/s3cret"}))
+    document = compose.document(stack)
+    assert document["networks"]["outbound"] == {}
+    backup = document["services"]["backup"]
+    assert backup["networks"] == ["outbound"]
+    assert "network_mode" not in backup
+    assert backup["environment"]["BACKUP_WEBHOOK_URL"].startswith("${BACKUP_WEBHOOK_URL:?")
+    assert "s3cret" not in compose.render(stack)

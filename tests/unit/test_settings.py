@@ -322,6 +322,7 @@ def test_variables_with_their_defaults() -> None:
         ("DB_PASSWORD", True),
         ("GITHUB_TOKEN", True),
         ("DATABASE_URL", True),
+        ("BACKUP_WEBHOOK_URL", True),
         ("api_key", True),
         ("KEYBOARD", False),
         ("MONKEY", False),
@@ -343,6 +344,27 @@ def test_for_compose_leaves_the_hosts_variables_open(root: Path) -> None:
     host = for_compose(root, "production").host
     assert host.HTTP_PORT == "${HTTP_PORT:-8080}"
     assert host.COMPOSE_PROJECT_NAME == "${COMPOSE_PROJECT_NAME:-golinks}"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "host", "https://", "https://user:hunter2@host/", "https://h/a b", "x"]
+)
+def test_a_wrong_webhook_is_refused_and_not_shown(root: Path, url: str) -> None:
+    (found,) = errors(root, BACKUP_WEBHOOK_URL=url)
+    told = "must be a http or https address, without a user in it"
+    assert found == f"environment: BACKUP_WEBHOOK_URL = '********': {told}"
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:9000", "https://hooks.example.com/T0/x?y=a@b", "http://[::1]:1/"])
+def test_a_webhook_gives_the_backup_service_alone_a_way_out(root: Path, url: str) -> None:
+    stack = build_stack(load(root, "production", {"BACKUP_WEBHOOK_URL": url}))
+    assert [service.networks for service in stack.services] == [("internal",), ("internal", "edge"), ("outbound",)]
+    assert [network.name for network in stack.networks if not network.internal] == ["golinks_edge", "golinks_outbound"]
+    assert build_stack(load(root, "production", {})).service("backup").networks == ()
+    written = build_stack(for_compose(root, "production", {"BACKUP_WEBHOOK_URL": url})).service("backup")
+    assert written.networks == ("outbound",)
+    assert url not in str(written), "the compose file holds no secret"
+    assert build_stack(for_compose(root, "production", {})).service("backup").networks == ()
 
 
 def settings_as_written(root: Path) -> Services:

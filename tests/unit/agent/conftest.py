@@ -38,11 +38,12 @@ def agent_command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "orchestrator.agent", *map(str, arguments)]
 
 
-def run_agent(*arguments: str | Path, **environment: str) -> Result:
+def run_agent(*arguments: str | Path, given: str = "{}", **environment: str) -> Result:
     done = subprocess.run(
         agent_command(*arguments),
         cwd=ROOT,
         env={**os.environ, **environment},
+        input=given,
         capture_output=True,
         text=True,
         timeout=60,

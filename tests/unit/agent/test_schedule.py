@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.agent import store
+from orchestrator.agent import alarm, notes, store
 from orchestrator.agent.retention import Retain
 from orchestrator.agent.schedule import Config, Scheduler
 
@@ -88,6 +90,94 @@ def test_a_database_that_lost_its_tables_is_a_failure(place: Place, tmp_path: Pa
     scheduler.answers = [failed("empty")]
     scheduler.attempt()
     assert (scheduler.failures, scheduler.error) == (1, "It did not work.")
+
+
+def test_failures_in_a_row_outlive_a_restart(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    scheduler = Scripted(place, tmp_path)
+    scheduler.answers = [failed("full"), failed("full")]
+    scheduler.attempt()
+    scheduler.attempt()
+    again = Scripted(place, tmp_path)
+    assert (again.failures, again.error) == (2, "It did not work.")
+    again.attempt()
+    assert Scripted(place, tmp_path).failures == 0
+    (place.backups / notes.FILE).write_text('{"failures": "many"}')
+    assert Scripted(place, tmp_path).failures == 0, "notes that cannot be read are begun anew"
+
+
+def test_a_snapshot_from_the_future_does_not_end_the_schedule(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    scheduler = Scripted(place, tmp_path)
+    (taken,) = (place.take(), scheduler.entries())[1]
+    later = datetime.now(UTC) + timedelta(days=900)
+    scheduler._listed = (scheduler._listed[0], (replace(taken, created=later),))
+    assert scheduler.last_good() is None
+
+
+class Told(Scripted):
+    """What the webhook would be told; `up`: whether it takes it."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        super().__init__(place, folder)
+        self.config = replace(self.config, webhook=True, project="shop")
+        self.told: list[str] = []
+        self.up = True
+
+    def child(self, *arguments: str, given: str | None = None, limit: float = 0) -> dict[str, Any]:
+        assert arguments == ("notify",)
+        document = json.loads(given or "")
+        if not self.up:
+            return failed("failed")
+        self.told.append(f"{document['event']}: {document['text']}")
+        return {"event": "done"}
+
+
+def test_trouble_and_its_end_are_told_once_each_even_over_a_restart(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    scheduler = Told(place, tmp_path)
+    scheduler.tell()
+    scheduler.answers = [failed("full")] * 2
+    for _ in range(2):
+        scheduler.attempt()
+        scheduler.tell()
+    again = Told(place, tmp_path)
+    again.tell()
+    assert (scheduler.told, again.told) == (["failure: shop: a snapshot failed: It did not work."], [])
+    again.attempt()
+    again.tell()
+    again.tell()
+    (told,) = again.told
+    assert told.startswith("recovery: shop: snapshots are good again: last good snapshot ")
+
+
+def test_a_snapshot_by_hand_ends_the_trouble(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    scheduler = Told(place, tmp_path)
+    scheduler.answers = [failed("full")]
+    scheduler.attempt()
+    scheduler.tell()
+    scheduler.notes = replace(scheduler.notes, attempted=int(time.time()) - 2)
+    place.take()
+    scheduler.tell()
+    assert [line.partition(":")[0] for line in scheduler.told] == ["failure", "recovery"]
+
+
+def test_a_webhook_that_fails_is_asked_again_later_and_hurts_nothing(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    scheduler = Told(place, tmp_path)
+    scheduler.up = False
+    scheduler.answers = [failed("full")]
+    scheduler.attempt()
+    scheduler.tell()
+    scheduler.up = True
+    scheduler.tell()
+    assert scheduler.told == [], "not at once"
+    scheduler.notes = replace(scheduler.notes, tried=int(time.time()) - alarm.RETRY)
+    scheduler.tell()
+    assert len(scheduler.told) == 1
+    scheduler.attempt()
+    assert scheduler.failures == 0
 
 
 class Service:

@@ -1,0 +1,62 @@
+"""The state of the snapshots as a text file of Prometheus, for node_exporter's textfile collector. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from orchestrator.agent.manifest import Entry, parse_time
+from orchestrator.agent.notes import Notes
+from orchestrator.agent.retention import is_past
+
+FILE = "metrics.prom"
+
+
+def render(entries: Iterable[Entry], notes: Notes, *, project: str, max_age: timedelta, now: datetime) -> str:
+    """One gauge after the other; one whose time has not come yet is left out."""
+    entries = tuple(entries)
+    good = [entry for entry in entries if entry.good and is_past(entry, now)]
+    newest = max(good, key=lambda entry: entry.created, default=None)
+    proven = [parse_time(one.detail.verified) for one in good if one.detail is not None and one.detail.verified]
+    states = {
+        "good": sum(entry.good for entry in entries),
+        "raw": sum(entry.raw for entry in entries),
+        "broken": sum(bool(entry.error) for entry in entries),
+    }
+    lines: list[str] = []
+
+    def gauge(name: str, text: str, value: float | None, **labels: str) -> None:
+        if value is not None:
+            if not any(line.startswith(f"# TYPE snapshot_{name} ") for line in lines):
+                lines.extend((f"# HELP snapshot_{name} {text}", f"# TYPE snapshot_{name} gauge"))
+            told = ",".join(f'{key}="{_escaped(label)}"' for key, label in {"project": project, **labels}.items())
+            lines.append(f"snapshot_{name}{{{told}}} {value:.15g}")
+
+    detail = newest.detail if newest is not None else None
+    gauge(
+        "last_success_timestamp_seconds",
+        "When the last good snapshot was taken, by whomever.",
+        newest.created.timestamp() if newest is not None else None,
+    )
+    gauge("last_success_bytes", "Size of its archive.", detail.bytes if detail else None)
+    gauge("last_success_duration_seconds", "How long it took.", detail.manifest.seconds if detail else None)
+    gauge("last_attempt_timestamp_seconds", "When the schedule last tried, and ended.", notes.attempted)
+    gauge(
+        "last_attempt_success",
+        "Whether that succeeded.",
+        None if notes.attempted is None else float(not notes.failures),
+    )
+    gauge("consecutive_failures", "Failures of the schedule in a row.", notes.failures)
+    gauge("max_age_seconds", "How old the last good snapshot may be.", max_age.total_seconds())
+    gauge(
+        "last_verified_timestamp_seconds",
+        "When a good snapshot was last read again and proven.",
+        max(proven).timestamp() if proven else None,
+    )
+    for state, count in states.items():
+        gauge("stored", "Snapshots there are.", count, state=state)
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
