@@ -13,7 +13,8 @@ from orchestrator import create_args, labels
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
 from orchestrator.model import SNAPSHOTS, SOURCE
-from orchestrator.report import Reporter, size
+from orchestrator.progress import Progress
+from orchestrator.report import Reporter
 from orchestrator.state import Observed
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class AgentFailedError(OrchestratorError):
 @contextmanager
 def container(name: str, body: Mapping[str, Any], engine: Engine) -> Iterator[str]:
     """A one-off container, created; removed at the end, whatever happens."""
-    engine.create_container(name, body)
+    engine.create_container(name, with_engine(body, engine))
     try:
         yield name
     finally:
@@ -45,15 +46,20 @@ def container(name: str, body: Mapping[str, Any], engine: Engine) -> Iterator[st
             engine.remove_container(name)
 
 
+def with_engine(body: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
+    """The document with the engine's version in the environment, for the manifest; no reason to replace a container."""
+    return {**body, "Env": [*body.get("Env", ()), f"ENGINE={engine.version().get('Version', '')}"]}
+
+
 def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
     """Runs the agent in its container to its end; its last word, or its error as ours."""
     engine.start_container(name)
     last: dict[str, Any] = {}
+    progress = Progress()
     for message in _messages(engine.output(name)):
         if message.get("event") == "progress":
-            total = int(message.get("total") or 0)
-            done = f"{size(message.get('bytes', 0))} of {size(total)}" if total else size(message.get("bytes", 0))
-            report.doing(f"snapshot: {message.get('phase', '')} {done}")
+            done, total = (int(message.get(key) or 0) for key in ("bytes", "total"))
+            report.doing(progress.line(str(message.get("phase", "")), done, total))
         else:
             last = message
     code = engine.wait(name, 30)

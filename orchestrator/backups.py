@@ -12,10 +12,11 @@ from typing import IO, Any
 
 from orchestrator import agent_run, lock, restore
 from orchestrator.agent_run import ENDING
-from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.model import SNAPSHOTS
+from orchestrator.progress import Progress
 from orchestrator.release import live_container
+from orchestrator.report import Reporter
 from orchestrator.session import Session
 
 
@@ -38,7 +39,7 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
             session.report.warn(warning)
         if to is not None:
             with session.report.step(f"copy {answer['snapshot']} to {to}"):
-                outcome["file"] = str(_copy(agent, session.engine, answer, to))
+                outcome["file"] = str(_copy(agent, session, answer, to))
     return outcome | {"warnings": session.report.warnings}
 
 
@@ -57,14 +58,14 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"--to {folder}: you may not write there.")
 
 
-def _copy(agent: str, engine: Engine, answer: dict[str, Any], folder: Path) -> Path:
+def _copy(agent: str, session: Session, answer: dict[str, Any], folder: Path) -> Path:
     """Copies the archive out of the volume; the file gets its name when its checksum is right and it is on disk."""
     name = f"{answer['snapshot']}{ENDING}"
     target, part = folder / name, folder / f"{name}.part"
-    chunks = engine.archive(agent, f"{SNAPSHOTS}/{name}")
+    chunks = session.engine.archive(agent, f"{SNAPSHOTS}/{name}")
     try:
         with part.open("wb") as file, tarfile.open(fileobj=_Stream(chunks), mode="r|") as tar:
-            digest = _write(tar, file)
+            digest = _write(tar, file, session.report)
             os.fsync(file.fileno())
         if digest != answer["sha256"]:
             raise OrchestratorError(f"the copy of {name} is not what the agent wrote (checksum).", hint="try again.")
@@ -80,13 +81,15 @@ def _copy(agent: str, engine: Engine, answer: dict[str, Any], folder: Path) -> P
     return target
 
 
-def _write(tar: tarfile.TarFile, file: IO[bytes]) -> str:
+def _write(tar: tarfile.TarFile, file: IO[bytes], report: Reporter) -> str:
     digest = hashlib.sha256()
     for member in tar:
-        source = tar.extractfile(member)
+        source, done, progress = tar.extractfile(member), 0, Progress()
         while source and (piece := source.read(1024 * 1024)):
             digest.update(piece)
             file.write(piece)
+            done += len(piece)
+            report.doing(progress.line("copy to the host", done, member.size))
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator import agent_run, build, restore
-from orchestrator.agent.age import ALLOWED, FUTURE, judge_age, parse_age, shown
+from orchestrator.agent.freshness import ALLOWED, FUTURE, judge_age, parse_age, shown
 from orchestrator.deploy import told
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
@@ -43,7 +43,7 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        snapshot = pool.submit(last_snapshot, replace(session, engine=session.engine.twin()), observed)
+        listed = pool.submit(snapshots, replace(session, engine=session.engine.twin()), observed)
         disk = pool.submit(disk_use, session.engine.twin(), observed)
         use = _resources(session, observed)
     containers = [c for spec in stack.services for c in observed.of(spec.name)]
@@ -53,14 +53,15 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
         for spec in stack.services
         if spec.name not in present
     ]
+    last = last_snapshot(listed.result())
     return {
         "project": stack.project,
         "release": live.release if live else "",
         "url": stack.url,
         "services": [_row(container) | use.get(container.name, {}) for container in containers] + absent,
         "drift": [told(step) for step in todo],
-        "last_snapshot": snapshot.result(),
-        "snapshot_age": judged(snapshot.result(), max_age, deployed=bool(containers)),
+        "last_snapshot": last,
+        "snapshot_age": judged(last, max_age, deployed=bool(containers)),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
         "restore_unfinished": restore.unfinished(observed),
@@ -132,20 +133,9 @@ def _use(sample: dict[str, Any], container: ObservedContainer) -> dict[str, Any]
     }
 
 
-def last_snapshot(session: Session, observed: Observed) -> dict[str, Any] | None:
-    """The newest good snapshot; None if there is none. The running backup service is asked, or else a container of its
-    image, so that one that has stopped hides nothing."""
-    listed = _listed(session, observed)
-    now = datetime.now(UTC)
-    for entry in listed:
-        past = (now - moment(entry["created"])).total_seconds() if entry.get("created") else -math.inf
-        # One from the future was made by a clock that was wrong, and says nothing about today.
-        if not entry.get("error") and not entry.get("raw") and past >= -FUTURE.total_seconds():
-            return {key: entry[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": max(0, round(past))}
-    return None
-
-
-def _listed(session: Session, observed: Observed) -> list[dict[str, Any]]:
+def snapshots(session: Session, observed: Observed) -> list[dict[str, Any]]:
+    """The snapshots, newest first; none if there is nobody to ask. The running backup service lists them, or else a
+    container of its image, so that one that has stopped hides nothing."""
     try:
         for container in observed.of("backup"):
             if container.running:
@@ -155,7 +145,18 @@ def _listed(session: Session, observed: Observed) -> list[dict[str, Any]]:
         with agent_run.once(session, observed, ("list",)) as agent:
             return list(agent_run.result(agent, session.engine, session.report)["snapshots"])
     except OrchestratorError:
-        return []  # Nothing is deployed, or it cannot be asked: no snapshot is known.
+        return []
+
+
+def last_snapshot(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest good one."""
+    now = datetime.now(UTC)
+    for entry in listed:
+        past = (now - moment(entry["created"])).total_seconds() if entry.get("created") else -math.inf
+        # One from the future was made by a clock that was wrong, and says nothing about today.
+        if not entry.get("error") and not entry.get("raw") and past >= -FUTURE.total_seconds():
+            return {key: entry[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": max(0, round(past))}
+    return None
 
 
 def judged(snapshot: dict[str, Any] | None, max_age: timedelta | None, *, deployed: bool) -> dict[str, Any]:

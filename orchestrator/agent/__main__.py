@@ -62,7 +62,7 @@ def _parse(arguments: list[str]) -> Options:
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
-    verbs.add_parser("notify", help="send standard input, a JSON object, to BACKUP_WEBHOOK_URL")
+    verbs.add_parser("notify", parents=[backups, run], help="send standard input, a JSON object, to BACKUP_WEBHOOK_URL")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
     return parser.parse_args(arguments, namespace=Options())
 

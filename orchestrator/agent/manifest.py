@@ -77,12 +77,14 @@ class Files:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What the archive holds. `created` is when the first database was pinned; `root` is the volume's own folder.
-    `raw`: the files as they were, of a volume whose databases could not be proven."""
+    `engine` is Docker's version, where it was known. `raw`: the files as they were, of a volume whose databases could
+    not be proven."""
 
     created: str
     release: str
     reason: str
     sqlite: str
+    engine: str = ""
     root: Owner
     databases: tuple[Database, ...]
     files: Files
@@ -219,6 +221,7 @@ def parse_manifest(document: object) -> Manifest:
         release=_text(top, "release"),
         reason=_text(top, "reason"),
         sqlite=_text(top, "sqlite"),
+        engine=_text(top, "engine") if "engine" in top else "",
         root=Owner(mode=_mode(root), uid=_int(root, "uid"), gid=_int(root, "gid")),
         databases=databases,
         files=Files(count=_int(files, "count"), bytes=_int(files, "bytes"), sha256=_sha256(files, "sha256")),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.agent.age import FUTURE
+from orchestrator.agent.freshness import FUTURE
 from orchestrator.agent.manifest import Entry
 
 #: Files that could not be proven are kept for this long at least: someone may still want to save what is in them.

@@ -21,9 +21,9 @@ from cronsim import CronSim, CronSimError
 
 from orchestrator.agent import alarm, metrics, store
 from orchestrator.agent import notes as memory
-from orchestrator.agent.age import ALLOWED, judge, parse_age
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
+from orchestrator.agent.freshness import ALLOWED, judge, parse_age
 from orchestrator.agent.manifest import Entry
 from orchestrator.agent.retention import Retain, is_past, removable
 from orchestrator.agent.source import has_database
@@ -144,7 +144,7 @@ class Scheduler:
             return
         # Before the attempt, so that one which hangs is not taken for a volume without a database.
         self.waiting_since = self.waiting_since or datetime.now(UTC)
-        result = self.snapshot()
+        result = self.child("snapshot", "--reason", "schedule", "--source", str(self.source))
         if result.get("event") == "done":
             self.error, self.not_before = "", 0.0
             self.note(0)
@@ -223,14 +223,10 @@ class Scheduler:
             log("warning", "the webhook could not be told", event=event, reason=result.get("message"))
         memory.save(self.backups, self.notes)
 
-    def snapshot(self) -> dict[str, Any]:
-        """One child process; returns its last event."""
-        options = ("--source", str(self.source), "--backups", str(self.backups), "--wait", str(LOCK_WAIT))
-        return self.child("snapshot", "--quiet", "--reason", "schedule", *options)
-
-    def child(self, *arguments: str, given: str | None = None, limit: float = float("inf")) -> dict[str, Any]:
-        """Runs the agent to its end, or for `limit` seconds; `given` is its standard input. Returns its last event."""
-        command = [sys.executable, "-m", "orchestrator.agent", *arguments]
+    def child(self, verb: str, *more: str, given: str | None = None, limit: float = float("inf")) -> dict[str, Any]:
+        """One child process, for `limit` seconds at most; `given` is its standard input. Returns its last event."""
+        command = [sys.executable, "-m", "orchestrator.agent", verb, "--quiet", *more]
+        command += ["--backups", str(self.backups), "--wait", str(LOCK_WAIT)]
         deadline = time.monotonic() + limit
         feed = subprocess.DEVNULL if given is None else subprocess.PIPE
         with subprocess.Popen(command, stdin=feed, stdout=subprocess.PIPE, text=True) as child:
@@ -244,7 +240,7 @@ class Scheduler:
                         given = None  # It has been sent, or is in the pipe's buffer.
                         if time.monotonic() >= deadline:
                             end(child)
-                            return {"event": "error", "message": f"It did not end within {limit:.0f} seconds."}
+                            return {"event": "error", "message": f"The {verb} did not end within {limit:.0f} seconds."}
             except BaseException:
                 end(child)
                 raise
@@ -255,7 +251,7 @@ class Scheduler:
             event = {}
         if event.get("event") in {"done", "error"}:
             return event
-        return {"event": "error", "message": f"The process for it ended with status {child.returncode}."}
+        return {"event": "error", "message": f"The {verb}'s process ended with status {child.returncode}."}
 
     def prune(self) -> None:
         """After a success only; a failure here is told and does no harm."""

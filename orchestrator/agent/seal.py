@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -63,6 +64,7 @@ def seal(
         release=begun.release,
         reason=begun.reason,
         sqlite=SQLITE_VERSION,
+        engine=os.environ.get("ENGINE", ""),
         root=begun.root,
         databases=databases,
         files=files,

@@ -168,7 +168,10 @@ class _Reading:
                     self._compare_manifest(content, member)
                 elif member.name in index:
                     number, database = index[member.name]
-                    sha256 = self._hash(content, self._target(member) or self.scratch / f"{number}.db")
+                    target = self._target(member) or self.scratch / f"{number}.db"
+                    # Databases come before the folders that they are in.
+                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    sha256 = self._hash(content, target)
                     self._own(member)
                     if sha256 != database.sha256 or member.size != database.bytes:
                         raise _bad(
@@ -195,17 +198,14 @@ class _Reading:
         path = member.name.removeprefix(DATA_PREFIX)
         if path == member.name or any(part in {"", ".", ".."} for part in path.split("/")):
             raise _bad(self.told, f"its archive holds {member.name!r}, which is not inside the volume")
-        target = self.into / path
-        # Databases come before the folders that they are in.
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return target
+        return self.into / path
 
     def _make_folder(self, member: tarfile.TarInfo) -> None:
         if member.name.rstrip("/") == DATA_PREFIX.rstrip("/"):
             return
         path = self._target(member)
         if path is not None:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
             # Its own mode at the end: it may be one that lets nothing be written.
             self.folders.append((path, member.mode & 0o7777))
             self._own(member)

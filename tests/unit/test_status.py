@@ -27,7 +27,7 @@ def last(target: MemoryEngine, *entries: dict[str, Any]) -> dict[str, Any] | Non
     said = json.dumps({"event": "done", "snapshots": entries})
     target.scripts["list"] = Script(exits=0, out=(said,))
     session = Session(None, STACK, target, quiet())  # type: ignore[arg-type]
-    return status.last_snapshot(session, target.observe("shop"))
+    return status.last_snapshot(status.snapshots(session, target.observe("shop")))
 
 
 def stopped() -> MemoryEngine:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.agent.age import judge, parse_age
 from orchestrator.agent.archive import sum_line
 from orchestrator.agent.errors import AgentError
+from orchestrator.agent.freshness import judge, parse_age
 from orchestrator.agent.manifest import (
     Database,
     Files,
@@ -74,6 +74,13 @@ def test_an_id_is_the_time_and_the_sha256() -> None:
 
 def test_a_manifest_survives_json() -> None:
     assert parse_snapshot(SNAPSHOT.to_dict()) == SNAPSHOT
+
+
+def test_a_manifest_from_before_it_named_the_engine_is_read() -> None:
+    document = SNAPSHOT.to_dict()
+    assert document.pop("engine") == ""
+    assert parse_snapshot(document) == SNAPSHOT
+    assert parse_snapshot(document | {"engine": "20.10.24"}).manifest.engine == "20.10.24"
 
 
 @pytest.mark.parametrize(

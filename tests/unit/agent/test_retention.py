@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.agent.age import FUTURE
+from orchestrator.agent.freshness import FUTURE
 from orchestrator.agent.manifest import Entry, format_time, snapshot_id
 from orchestrator.agent.retention import RAW_SPAN, Retain, reasons, removable
 

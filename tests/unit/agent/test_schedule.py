@@ -27,7 +27,8 @@ class Scripted(Scheduler):
         self.answers: list[dict[str, Any]] = []
         self.place = place
 
-    def snapshot(self) -> dict[str, Any]:
+    def child(self, verb: str, *more: str, given: str | None = None, limit: float = 0) -> dict[str, Any]:
+        assert (verb, given) == ("snapshot", None)
         if self.answers:
             return self.answers.pop(0)
         return {"event": "done", **self.place.take("schedule").to_dict()}
@@ -124,8 +125,9 @@ class Told(Scripted):
         self.told: list[str] = []
         self.up = True
 
-    def child(self, *arguments: str, given: str | None = None, limit: float = 0) -> dict[str, Any]:
-        assert arguments == ("notify",)
+    def child(self, verb: str, *more: str, given: str | None = None, limit: float = 0) -> dict[str, Any]:
+        if verb == "snapshot":
+            return super().child(verb, *more)
         document = json.loads(given or "")
         if not self.up:
             return failed("failed")
