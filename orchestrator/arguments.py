@@ -119,6 +119,12 @@ def parser() -> argparse.ArgumentParser:
         "Its checksums, and of each database in it integrity, foreign keys and rows.",
     )
     made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    made.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="restore it to a volume of its own, boot the release that it came from on that, count the rows, and note "
+        "how it went; the stack is not touched",
+    )
     made = verb(
         "restore",
         "bring a snapshot back",

@@ -175,6 +175,7 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def backups(options: argparse.Namespace) -> int:
+    from orchestrator import rehearse
     from orchestrator.backups import backups as run
     from orchestrator.report import size, table
 
@@ -185,22 +186,29 @@ def backups(options: argparse.Namespace) -> int:
             entry.get("created", "-"),
             size(entry["bytes"]) if entry.get("bytes") else "-",
             entry.get("release") or "-",
+            rehearse.short(entry.get("rehearsed")),
             f"broken: {entry['error']}" if entry.get("error") else entry.get("reason", ""),
         ]
         for entry in result["snapshots"]
     ]
-    text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REASON"], rows) if rows else "no snapshots yet"
+    text = (
+        table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REHEARSED", "REASON"], rows) if rows else "no snapshots yet"
+    )
     return _answer(options, result, text)
 
 
 def verify(options: argparse.Namespace) -> int:
+    from orchestrator import rehearse
     from orchestrator.restore import verify as run
 
-    result = run(_session(options), options.snapshot)
+    if options.rehearse:
+        _give_way()
+    result = (rehearse.rehearse if options.rehearse else run)(_session(options), options.snapshot)
     rows = sum(database["rows"] for database in result["databases"])
     databases = ", ".join(database["path"] for database in result["databases"])
     what = f"{databases or 'no databases'} with {rows} rows, {result['files']} files"
-    return _answer(options, result, f"snapshot {result['snapshot']} is good: {what}")
+    more = f"\n{rehearse.text(result['rehearsal'])}" if options.rehearse else ""
+    return _answer(options, result, f"snapshot {result['snapshot']} is good: {what}{more}")
 
 
 def restore(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ def status(session: Session) -> dict[str, Any]:
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        snapshot = pool.submit(last_snapshot, session.engine.twin(), observed)
+        listed = pool.submit(snapshots, session.engine.twin(), observed)
         disk = pool.submit(disk_use, session.engine.twin(), observed)
         use = _resources(session, observed)
     containers = [c for spec in stack.services for c in observed.of(spec.name)]
@@ -47,7 +47,8 @@ def status(session: Session) -> dict[str, Any]:
         "url": stack.url,
         "services": [_row(container) | use.get(container.name, {}) for container in containers] + absent,
         "drift": [told(step) for step in todo],
-        "last_snapshot": snapshot.result(),
+        "last_snapshot": last_snapshot(listed.result()),
+        "last_rehearsal": last_rehearsal(listed.result()),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
         "restore_unfinished": restore.unfinished(observed),
@@ -119,18 +120,31 @@ def _use(sample: dict[str, Any], container: ObservedContainer) -> dict[str, Any]
     }
 
 
-def last_snapshot(engine: Engine, observed: Observed) -> dict[str, Any] | None:
-    """The newest good snapshot, as the running backup service lists it; None if there is none, or nobody to ask."""
+def snapshots(engine: Engine, observed: Observed) -> list[dict[str, Any]]:
+    """The snapshots, newest first, as the running backup service lists them; none if there is nobody to ask."""
     for container in observed.of("backup"):
         if not container.running:
             continue
         code, output = engine.run_in(container.name, (*AGENT, "list"))
-        listed = json.loads(output.splitlines()[-1])["snapshots"] if code == 0 else []
-        good = next((entry for entry in listed if not entry.get("error")), None)
-        if good:
-            past = (datetime.now(UTC) - moment(good["created"])).total_seconds()
-            return {key: good[key] for key in ("snapshot", "created", "bytes")} | {"age_seconds": round(past)}
-    return None
+        if code == 0 and (listed := json.loads(output.splitlines()[-1])["snapshots"]):
+            return list(listed)
+    return []
+
+
+def last_snapshot(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest good one."""
+    good = next((entry for entry in listed if not entry.get("error")), None)
+    return good and {key: good[key] for key in ("snapshot", "created", "bytes")} | _age_of(good["created"])
+
+
+def last_rehearsal(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of the snapshots that are still there, the one that was rehearsed last, and how that went."""
+    last = max((e for e in listed if e.get("rehearsed")), key=lambda e: str(e["rehearsed"]["at"]), default=None)
+    return last and {"snapshot": last["snapshot"], **last["rehearsed"]} | _age_of(last["rehearsed"]["at"])
+
+
+def _age_of(iso: str) -> dict[str, int]:
+    return {"age_seconds": round((datetime.now(UTC) - moment(iso)).total_seconds())}
 
 
 def age(seconds: float) -> str:
@@ -145,6 +159,16 @@ def _since(iso: str) -> str:
     if not iso:
         return "-"
     return age((datetime.now(UTC) - moment(iso)).total_seconds())
+
+
+def _rehearsed(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never; `verify latest --rehearse` does it"
+    when = f"{last['snapshot']}, {age(last['age_seconds'])} ago"
+    if last["result"] != "passed":
+        return f"{when}: FAILED, {last['reason']}"
+    own = "" if last["own_release"] else ", not the release it came from"
+    return f"{when}: restored in {last['restore_seconds']:.1f} s, booted in {last['boot_seconds']:.1f} s{own}"
 
 
 def text(state: dict[str, Any]) -> str:
@@ -170,6 +194,7 @@ def text(state: dict[str, Any]) -> str:
         f"release   {state['release'] or 'none'}",
         f"url       {state['url']}",
         f"snapshot  {last}",
+        f"rehearsed {_rehearsed(state['last_rehearsal'])}",
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
         *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
         *(

@@ -61,6 +61,10 @@ def _parse(arguments: list[str]) -> Options:
     restore.add_argument("step", choices=("prepare", "switch", "undo", "finish", "recover"))
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
+    rehearse = verbs.add_parser("rehearse", parents=[source, backups, run], help="a restore to an empty volume, judged")
+    rehearse.add_argument("step", choices=("restore", "judge"))
+    rehearse.add_argument("snapshot", metavar="ID")
+    rehearse.add_argument("--evidence", default="{}", metavar="JSON", help="what was found out meanwhile")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
     return parser.parse_args(arguments, namespace=Options())
@@ -78,6 +82,7 @@ class Options:
     reason: str
     snapshot: str
     step: str
+    evidence: str
 
 
 def _catch_signals() -> None:
@@ -99,7 +104,7 @@ def _run(options: Options) -> int:
     from orchestrator.agent.events import Progress, emit
 
     progress = Progress(None if getattr(options, "quiet", True) else emit)
-    if options.verb in {"snapshot", "verify"}:
+    if options.verb in {"snapshot", "verify", "rehearse"}:
         os.nice(10)  # The service's own work comes first.
     if options.verb == "snapshot":
         from orchestrator.agent.snapshot import take
@@ -119,6 +124,8 @@ def _run(options: Options) -> int:
         emit("done", **verify(options.backups, options.snapshot, wait=options.wait, progress=progress))
     elif options.verb == "restore":
         emit("done", **_restore(options, progress))
+    elif options.verb == "rehearse":
+        emit("done", **_rehearse(options, progress))
     elif options.verb == "list":
         from orchestrator.agent.store import entries
 
@@ -141,6 +148,15 @@ def _restore(options: Options, progress: Progress) -> dict[str, Any]:
         )
     ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
     return ends[options.step](options.source)
+
+
+def _rehearse(options: Options, progress: Progress) -> dict[str, Any]:
+    from orchestrator.agent import rehearsal
+
+    source, backups, snapshot = options.source, options.backups, options.snapshot
+    if options.step == "restore":
+        return rehearsal.bring(source, backups, snapshot, wait=options.wait, progress=progress)
+    return rehearsal.judge(source, backups, snapshot, options.evidence, wait=options.wait, progress=progress)
 
 
 if __name__ == "__main__":
