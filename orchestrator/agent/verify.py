@@ -172,7 +172,10 @@ class _Reading:
                     self._compare_manifest(content, member)
                 elif member.name in index:
                     number, database = index[member.name]
-                    sha256 = self._hash(content, self._target(member) or self.scratch / f"{number}.db")
+                    target = self._target(member) or self.scratch / f"{number}.db"
+                    # Databases come before the folders that they are in.
+                    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    sha256 = self._hash(content, target)
                     self._own(member)
                     if sha256 != database.sha256 or member.size != database.bytes:
                         raise _bad(
@@ -206,7 +209,7 @@ class _Reading:
             return
         path = self._target(member)
         if path is not None:
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=0o700, exist_ok=True)
             # Its own mode at the end: it may be one that lets nothing be written.
             self.folders.append((path, member.mode & 0o7777))
             self._own(member)

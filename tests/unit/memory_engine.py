@@ -22,7 +22,7 @@ from typing import IO, Any
 from orchestrator import labels, proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
-from orchestrator.state import Observed, parse_container, parse_network, parse_volume
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume, scratch_volumes
 from orchestrator.steps import Image
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -102,6 +102,7 @@ class MemoryEngine(Engine):
         self.containers: dict[str, Container] = {}
         self.networks: dict[str, Mapping[str, Any]] = {}
         self.volumes: dict[str, dict[str, bytes]] = {}
+        self.volume_labels: dict[str, Mapping[str, str]] = {}
         self.scripts: dict[str, Script] = {}
         self.now = datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC)
         self.calls: list[str] = []
@@ -130,6 +131,7 @@ class MemoryEngine(Engine):
         }
         other.networks = dict(self.networks)
         other.volumes = {name: dict(files) for name, files in self.volumes.items()}
+        other.volume_labels = dict(self.volume_labels)
         other.now, other._serial = self.now, self._serial
         return other
 
@@ -236,6 +238,9 @@ class MemoryEngine(Engine):
                 built=dict(self.built),
                 proxy=volume,
                 records=records,
+                scratch=scratch_volumes(
+                    [{"Name": name, "Labels": self.volume_labels.get(name)} for name in self.volumes], project
+                ),
             )
 
     def image(self, reference: str) -> Image:
@@ -329,7 +334,9 @@ class MemoryEngine(Engine):
 
     def create_volume(self, body: Mapping[str, Any]) -> None:
         with self._call(f"create_volume {body['Name']}"):
-            self.volumes.setdefault(body["Name"], {})
+            if body["Name"] not in self.volumes:
+                self.volumes[body["Name"]] = {}
+                self.volume_labels[body["Name"]] = dict(body["Labels"])
 
     def remove_volume(self, name: str) -> None:
         with self._call(f"remove_volume {name}"):
@@ -337,6 +344,7 @@ class MemoryEngine(Engine):
             if any(mount["Source"] == name for mount in mounts):
                 raise EngineError(f"could not remove volume {name}: volume is in use")
             self.volumes.pop(name, None)
+            self.volume_labels.pop(name, None)
 
     def create_container(
         self, name: str, body: Mapping[str, Any], more_networks: tuple[str, ...] = (), alias: str = ""
@@ -500,6 +508,8 @@ class MemoryEngine(Engine):
                     return 1, f"{words[4]} is not answered with 200 through the proxy: {probe[1]}"
             elif words[:2] == proxy.use_config("", "", "")[:2]:
                 return self._use_config(running, files, *words[2:])
+            elif words[0].endswith("probe") and running.service != "proxy":
+                return (0, "") if running.health in ("healthy", "none") else (1, "503 Service Unavailable\n")
             elif words[0].endswith("probe") and not self._answering(running):
                 return 1, "502 Bad Gateway\n"
             elif words[0] == "rm":
