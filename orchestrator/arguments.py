@@ -98,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
         "the data stays as it is.",
     )
     made.add_argument("release", nargs="?", metavar="RELEASE", default="", help="its id, or the beginning of it")
-    made = verb("status", "show services, health, release, resource and disk use, drift and the last snapshot")
+    made = verb(
+        "status", "show services, health, release, resource and disk use, drift, the last snapshot and rehearsal"
+    )
     made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
     made = verb(
         "backup",

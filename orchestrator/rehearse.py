@@ -45,6 +45,11 @@ class Booted:
     changed: tuple[str, ...] = ()
     warning: str = ""
 
+    @property
+    def name(self) -> str:
+        """As people read it; what another tool has started has no id."""
+        return f"release {self.release}" if self.release else "what serves"
+
 
 def release_of(stack: Stack, observed: Observed, entry: dict[str, Any], present: Callable[[str], object]) -> Booted:
     """The release that the listed snapshot came from, by its own word, else by its time; where that is not known any
@@ -209,7 +214,7 @@ class _Rehearsal:
                 self._run_to_end(self._name("migrate"), _modest(body))
         body = create_args.alone_body(self.app_stack, spec, **made)
         name = self._name("app")
-        doing = self.report.step(f"boot release {booted.release or '(unnamed)'} on it, without a network")
+        doing = self.report.step(f"boot {booted.name} on it, without a network")
         with doing, agent_run.container(name, _modest(body), self.engine, grace=GRACE):
             began = time.monotonic()
             self.engine.start_container(name)
@@ -243,7 +248,7 @@ class _Rehearsal:
 
     def _told(self, error: OrchestratorError, noted: dict[str, Any]) -> OrchestratorError:
         told = OrchestratorError(
-            f"snapshot {self.snapshot} did not pass its rehearsal with release {self.booted.release}: {error.message}",
+            f"snapshot {self.snapshot} did not pass its rehearsal with {self.booted.name}: {error.message}",
             hint="the stack was not touched. Try another snapshot, see `backups`; take a new one.",
             detail=error.detail,
         )
@@ -264,6 +269,6 @@ def short(rehearsed: dict[str, Any] | None) -> str:
 def text(rehearsal: dict[str, Any]) -> str:
     """How a rehearsal that has passed went, as people read it."""
     return (
-        f"rehearsed: restored in {rehearsal['restore_seconds']:.1f} s, release {rehearsal['release']} "
+        f"rehearsed: restored in {rehearsal['restore_seconds']:.1f} s, release {rehearsal['release'] or '(none)'} "
         f"healthy on it after {rehearsal['boot_seconds']:.1f} s"
     )

@@ -81,9 +81,13 @@ def compare(volume: Path, databases: Iterable[Database], progress: Progress) -> 
         path = volume / database.path
         if path.is_symlink() or not path.is_file():
             differences.append(f"{database.path} is not there any more")
-        else:
+            continue
+        try:
             found = count_rows(path, database.path, progress.advance)
-            differences += [f"{database.path}: {text}" for text in fewer(database.tables, found)]
+        except AgentError as error:
+            differences.append(error.message)
+            continue
+        differences += [f"{database.path}: {text}" for text in fewer(database.tables, found)]
     progress.end()
     return differences
 

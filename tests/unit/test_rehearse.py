@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import labels, rehearse, restore
+from orchestrator import labels, rehearse, restore, status
 from orchestrator.apply import apply
 from orchestrator.errors import EngineError, Locked, NoEngine, OrchestratorError, UsageError
 from orchestrator.model import Mount, Stack, Volume
@@ -23,7 +23,6 @@ from tests.unit.scenarios import Failure, after, new_image
 from tests.unit.stacks import (
     APP,
     IMAGES,
-    LIVE,
     NEW_APP,
     RELEASE,
     STACK,
@@ -429,7 +428,28 @@ def test_status_shows_the_last_one_whatever_it_is_of() -> None:
     assert (last_snapshot([]), last_snapshot([broken]), last_rehearsal([broken, newer])) == (None, None, None)
 
 
-def test_as_a_table_has_it() -> None:
-    assert rehearse.short(None) == "-"
-    assert rehearse.short(PASSED) == "passed 2026-11-24"
-    assert LIVE  # the container's name that the rehearsal never has
+@pytest.mark.parametrize(
+    ("rehearsed", "cell", "line"),
+    [
+        (None, "-", "never; `verify latest --rehearse` does it"),
+        (PASSED, "passed 2026-11-24", "a, 3 h ago: restored in 1.5 s, booted in 0.5 s"),
+        (
+            PASSED | {"own_release": False},
+            "passed 2026-11-24",
+            "a, 3 h ago: restored in 1.5 s, booted in 0.5 s, not the release it came from",
+        ),
+        (
+            PASSED | {"result": "failed", "restore_seconds": None, "boot_seconds": None, "reason": "torn."},
+            "failed 2026-11-24",
+            "a, 3 h ago: FAILED, torn.",
+        ),
+    ],
+    ids=["never", "passed", "another release", "failed"],
+)
+def test_as_people_read_it(rehearsed: dict[str, Any] | None, cell: str, line: str) -> None:
+    assert rehearse.short(rehearsed) == cell
+    assert status._rehearsed(rehearsed and {"snapshot": "a", "age_seconds": 3 * 3600} | rehearsed) == line
+
+
+def test_as_verify_tells_it() -> None:
+    assert rehearse.text(PASSED) == f"rehearsed: restored in 1.5 s, release {RELEASE} healthy on it after 0.5 s"
