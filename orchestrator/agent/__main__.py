@@ -60,6 +60,7 @@ def _parse(arguments: list[str]) -> Options:
     restore = verbs.add_parser("restore", parents=[source, backups, run], help="bring a snapshot back, step by step")
     restore.add_argument("step", choices=("prepare", "switch", "undo", "finish", "recover"))
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
+    restore.add_argument("--at", default="", metavar="TIME", help="instead of ID: a moment, out of the replica")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
@@ -78,6 +79,7 @@ class Options:
     reason: str
     snapshot: str
     step: str
+    at: str
 
 
 def _catch_signals() -> None:
@@ -133,6 +135,8 @@ def _run(options: Options) -> int:
 def _restore(options: Options, progress: Progress) -> dict[str, Any]:
     from orchestrator.agent import restore
 
+    if options.step == "prepare" and options.at:
+        return _restore_at(options, progress)
     if options.step == "prepare":
         return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
     if options.step == "switch":
@@ -141,6 +145,20 @@ def _restore(options: Options, progress: Progress) -> dict[str, Any]:
         )
     ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
     return ends[options.step](options.source)
+
+
+def _restore_at(options: Options, progress: Progress) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from orchestrator.agent.errors import AgentError
+    from orchestrator.agent.point import parse_moment, prepare_at
+    from orchestrator.agent.replica import Replication
+
+    moment = parse_moment(options.at, datetime.now(UTC))
+    replication = Replication.of(os.environ)
+    if replication is None:
+        raise AgentError("Nothing is replicated here.", hint="See backup.replicate in the README.", code="usage")
+    return prepare_at(options.source, options.backups, moment, replication, wait=options.wait, progress=progress)
 
 
 if __name__ == "__main__":
