@@ -41,12 +41,12 @@ class Replication:
     in steps of 30 s, 5 min and 1 h."""
 
     to: str
-    keep: str
+    retention: str
     precise: str
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Replication | None:
-        """BACKUP_REPLICATE_TO, _KEEP and _PRECISE; None where nothing is replicated. Raises AgentError (usage)."""
+        """BACKUP_REPLICATE_TO, _RETENTION and _PRECISE; None where nothing is replicated. Raises AgentError (usage)."""
         to = environment.get("BACKUP_REPLICATE_TO", "").rstrip("/")
         if not to:
             return None
@@ -57,13 +57,13 @@ class Replication:
                 code="usage",
             )
         spans = {}
-        for key, default in (("KEEP", "168h"), ("PRECISE", "24h")):
+        for key, default in (("RETENTION", "168h"), ("PRECISE", "24h")):
             spans[key] = environment.get(f"BACKUP_REPLICATE_{key}") or default
             if re.fullmatch(r"[1-9][0-9]{0,5}[smh]", spans[key]) is None:
                 raise AgentError(
                     f"BACKUP_REPLICATE_{key} is {spans[key]!r}, but must be a time such as 24h.", code="usage"
                 )
-        return cls(to, spans["KEEP"], spans["PRECISE"])
+        return cls(to, spans["RETENTION"], spans["PRECISE"])
 
     def url(self, path: str) -> str:
         """Where the replica of one database is."""
@@ -89,7 +89,7 @@ def configuration(replication: Replication, source: Path, paths: Iterable[str], 
     return {
         "logging": {"type": "json", "level": "warn", "stderr": True},
         "socket": {"enabled": True, "path": str(listen)},
-        "snapshot": {"interval": "24h", "retention": replication.keep},
+        "snapshot": {"interval": "24h", "retention": replication.retention},
         "l0-retention": replication.precise,
         "shutdown-sync-timeout": "10s",
         "dbs": [

@@ -39,7 +39,7 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 def test_the_environment_says_what_is_replicated() -> None:
     assert Replication.of({}) is None
     assert Replication.of({"BACKUP_REPLICATE_TO": ""}) is None
-    found = Replication.of({"BACKUP_REPLICATE_TO": "s3://bucket/path/", "BACKUP_REPLICATE_KEEP": "48h"})
+    found = Replication.of({"BACKUP_REPLICATE_TO": "s3://bucket/path/", "BACKUP_REPLICATE_RETENTION": "48h"})
     assert found == Replication("s3://bucket/path", "48h", "24h")
     assert found is not None
     assert found.url("a/links.db") == "s3://bucket/path/a/links.db"
@@ -51,7 +51,7 @@ def test_the_environment_says_what_is_replicated() -> None:
         ("TO", "bucket/path", "must be a URL"),
         ("TO", "ftp://host/path", "must be a URL"),
         ("TO", "s3://", "must be a URL"),
-        ("KEEP", "2 days", "KEEP is '2 days'"),
+        ("RETENTION", "2 days", "RETENTION is '2 days'"),
         ("PRECISE", "0h", "PRECISE is '0h'"),
     ],
 )
