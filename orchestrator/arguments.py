@@ -133,7 +133,13 @@ def parser() -> argparse.ArgumentParser:
         "Proven beside the live data first; 503 with a page meanwhile; what is there now is kept as a snapshot, and "
         "all is put back if the app is not healthy afterwards.",
     )
-    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    made.add_argument("snapshot", nargs="?", default="", metavar="SNAPSHOT", help="its id, its beginning, or `latest`")
+    made.add_argument(
+        "--at",
+        metavar="TIME",
+        default="",
+        help="instead: the state at this time, 2026-11-24T10:15:02Z, out of the replica",
+    )
     made = verb("logs", "show what the containers wrote")
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")

@@ -222,8 +222,12 @@ def restore(options: argparse.Namespace) -> int:
         if not ask(question):
             raise UsageError("nothing was restored")
 
-    result = run(_session(options), options.snapshot, confirm)
+    if bool(options.snapshot) == bool(options.at):
+        raise UsageError("restore wants a SNAPSHOT or --at TIME.", hint="`backups` lists the snapshots.")
+    result = run(_session(options), options.snapshot, confirm, at=options.at)
     text = f"restored {result['restored']} ({result['seconds']:.1f} s)"
+    if options.at:
+        text += f", as of the last change before it ({result['state_of']})"
     if result["undo"]:
         text += f"; what was there before is snapshot {result['safety_snapshot']}: `{result['undo']}` brings it back"
     return _answer(options, result, text)

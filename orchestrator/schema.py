@@ -142,6 +142,22 @@ class Release(Struct, frozen=True, kw_only=True):
     hook_timeout: Annotated[Duration, _means("a command that takes longer has failed")] = Duration(300.0)
 
 
+class Replicate(Struct, frozen=True, kw_only=True):
+    """Continuous replication of the databases by Litestream, beside the snapshots; off without `to`."""
+
+    to: Annotated[
+        str,
+        _means(
+            "where Litestream replicates the databases to, such as `s3://bucket/path`; empty: nowhere",
+            r"^([a-z0-9]+://\S+)?$",
+        ),
+    ] = ""
+    retention: Annotated[str, _means("how far `restore --at` can go back", r"^[1-9]\d*[smh]$")] = "168h"
+    precise: Annotated[
+        str, _means("how far back it can to the second; before that in steps of 30 s to 1 h", r"^[1-9]\d*[smh]$")
+    ] = "24h"
+
+
 class Backup(Struct, frozen=True, kw_only=True):
     """When snapshots are taken, how many are kept, and how old the newest may be."""
 
@@ -150,6 +166,7 @@ class Backup(Struct, frozen=True, kw_only=True):
     max_age: Annotated[
         str, _means("a newest snapshot older than this makes the backup service unhealthy", r"^\d+[smhdw]$")
     ]
+    replicate: Replicate = Replicate()
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -272,6 +289,9 @@ _BY_KEY = {
     "user": 'must be a numeric user and group that is not root, such as "10001:10001"',
     "schedule": 'must be a cron expression of five fields, such as "0 3 * * *"',
     "max_age": 'must be an age such as "26h"',
+    "to": 'must be a URL that Litestream knows, such as "s3://bucket/path"',
+    "retention": 'must be a time such as "168h"',
+    "precise": 'must be a time such as "24h"',
     "path": "must be a path that begins with /",
     "before": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
     "after": 'must be a list of commands, each a list of words: [["./check", "--all"]]',

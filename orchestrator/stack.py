@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
 from orchestrator.schema import Health, Service
 from orchestrator.settings import Settings
 
 #: The app's only network has no way out; the proxy is on both.
 INTERNAL, EDGE = "internal", "edge"
+#: Where the backup service has the volume that it is about.
+DATA = "/data"
 TMPFS_OPTIONS = "size=64m,mode=1777,noexec,nosuid,nodev"
 
 
@@ -73,7 +77,17 @@ def build_stack(settings: Settings) -> Stack:
         "BACKUP_RETAIN": str(settings.backup.retain),
         "BACKUP_MAX_AGE": settings.backup.max_age,
     }
+    replicate = settings.backup.replicate
+    if replicate.to:
+        schedule |= {
+            "BACKUP_REPLICATE_TO": replicate.to,
+            "BACKUP_REPLICATE_RETENTION": replicate.retention,
+            "BACKUP_REPLICATE_PRECISE": replicate.precise,
+        }
     backup = _spec(settings, "backup", services.backup, environment=schedule | dict(services.backup.environment))
+    if replicate.to:
+        # Litestream has tables of its own in the databases, and takes their checkpoints over.
+        backup = replace(backup, mounts=tuple(replace(m, read_only=m.target != DATA) for m in backup.mounts))
     keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
     return Stack(
         project=project,

@@ -60,6 +60,7 @@ def _parse(arguments: list[str]) -> Options:
     restore = verbs.add_parser("restore", parents=[source, backups, run], help="bring a snapshot back, step by step")
     restore.add_argument("step", choices=("prepare", "switch", "undo", "finish", "recover"))
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
+    restore.add_argument("--at", default="", metavar="TIME", help="instead of ID: a moment, out of the replica")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     rehearse = verbs.add_parser("rehearse", parents=[source, backups, run], help="a restore to an empty volume, judged")
     rehearse.add_argument("step", choices=("restore", "judge"))
@@ -83,6 +84,7 @@ class Options:
     snapshot: str
     step: str
     evidence: str
+    at: str
 
 
 def _catch_signals() -> None:
@@ -140,6 +142,8 @@ def _run(options: Options) -> int:
 def _restore(options: Options, progress: Progress) -> dict[str, Any]:
     from orchestrator.agent import restore
 
+    if options.step == "prepare" and options.at:
+        return _restore_at(options, progress)
     if options.step == "prepare":
         return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
     if options.step == "switch":
@@ -157,6 +161,20 @@ def _rehearse(options: Options, progress: Progress) -> dict[str, Any]:
     if options.step == "restore":
         return rehearsal.bring(source, backups, snapshot, wait=options.wait, progress=progress)
     return rehearsal.judge(source, backups, snapshot, options.evidence, wait=options.wait, progress=progress)
+
+
+def _restore_at(options: Options, progress: Progress) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from orchestrator.agent.errors import AgentError
+    from orchestrator.agent.point import parse_moment, prepare_at
+    from orchestrator.agent.replica import Replication
+
+    moment = parse_moment(options.at, datetime.now(UTC))
+    replication = Replication.of(os.environ)
+    if replication is None:
+        raise AgentError("Nothing is replicated here.", hint="See backup.replicate in the README.", code="usage")
+    return prepare_at(options.source, options.backups, moment, replication, wait=options.wait, progress=progress)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from orchestrator.agent import store
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
 from orchestrator.agent.manifest import Entry, prunable
+from orchestrator.agent.replica import Replication, Replicator, told_lag
 from orchestrator.agent.source import has_database
 
 BEAT = 10.0
@@ -45,6 +46,7 @@ class Config:
     retain: int
     max_age: timedelta
     health_file: Path
+    replication: Replication | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
@@ -60,7 +62,8 @@ class Config:
         max_age = parse_duration(environment.get("BACKUP_MAX_AGE") or "26h")
         if max_age is None:
             raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], "a duration such as 26h or 90m")
-        return cls(cron, int(retain), max_age, Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE))
+        health_file = Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE)
+        return cls(cron, int(retain), max_age, health_file, Replication.of(environment))
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
@@ -124,9 +127,17 @@ class Scheduler:
         self.waiting_since: datetime | None = None
         self.not_before = 0.0
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
+        self.replicator = Replicator(config.replication, source) if config.replication else None
 
     def run(self) -> None:
         log("info", "the schedule starts", schedule=self.config.cron, retain=self.config.retain)
+        try:
+            self._loop()
+        finally:
+            if self.replicator:
+                self.replicator.stop()
+
+    def _loop(self) -> None:
         while True:
             now = datetime.now(UTC)
             due = due_time(self.config.cron, last_good=self.last_good(), now=now)
@@ -232,6 +243,10 @@ class Scheduler:
             waiting_since=self.waiting_since,
             error=self.error,
         )
+        if self.replicator:
+            self.replicator.tend()
+            keeps_up, told = told_lag(self.replicator.lag(datetime.now(UTC)))
+            good, line = good and keeps_up, f"{line}; {told}"
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + HEARTBEAT_VALID
         text = f"{os.getpid()} {until} {'ok' if good else 'bad'} {' '.join(line.split())}\n"
         part = self.config.health_file.with_name(self.config.health_file.name + ".part")
