@@ -33,15 +33,15 @@ class AgentFailedError(OrchestratorError):
 
 
 @contextmanager
-def container(name: str, body: Mapping[str, Any], engine: Engine) -> Iterator[str]:
-    """A one-off container, created; removed at the end, whatever happens."""
+def container(name: str, body: Mapping[str, Any], engine: Engine, grace: float = 10.0) -> Iterator[str]:
+    """A one-off container, created; removed at the end, whatever happens, with `grace` seconds to stop."""
     engine.create_container(name, with_engine(body, engine))
     try:
         yield name
     finally:
         try:
             # SIGTERM first: an interrupted agent takes its unfinished parts away.
-            engine.stop_container(name, 10)
+            engine.stop_container(name, grace)
         finally:
             engine.remove_container(name)
 

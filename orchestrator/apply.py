@@ -26,6 +26,7 @@ from orchestrator.steps import (
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
+    RemoveVolume,
     StartContainer,
     Step,
     StopContainer,
@@ -36,7 +37,7 @@ from orchestrator.steps import (
 )
 
 #: Steps that only take away what is no longer needed; from the first one behind all others no way leads back.
-CLEAN_UP = (Drain, StopContainer, RemoveContainer, RemoveNetwork, RemoveImage)
+CLEAN_UP = (Drain, StopContainer, RemoveContainer, RemoveNetwork, RemoveVolume, RemoveImage)
 #: Seconds that a container has to stop in an undo. It has no requests any more, and a process that is only starting
 #: up ignores SIGTERM: a longer grace would be waited out.
 UNDO_GRACE = 3.0

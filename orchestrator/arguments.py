@@ -98,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
         "the data stays as it is.",
     )
     made.add_argument("release", nargs="?", metavar="RELEASE", default="", help="its id, or the beginning of it")
-    made = verb("status", "show services, health, release, resource and disk use, drift and the last snapshot")
+    made = verb(
+        "status", "show services, health, release, resource and disk use, drift, the last snapshot and rehearsal"
+    )
     made.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
     made.add_argument(
         "--max-age", metavar="AGE", help="exit 1 unless there is a good snapshot younger than this, such as 26h"
@@ -122,13 +124,25 @@ def parser() -> argparse.ArgumentParser:
         "Its checksums, and of each database in it integrity, foreign keys and rows.",
     )
     made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    made.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="restore it to a volume of its own, boot the release that it came from on that, count the rows, and note "
+        "how it went; the stack is not touched",
+    )
     made = verb(
         "restore",
         "bring a snapshot back",
         "Proven beside the live data first; 503 with a page meanwhile; what is there now is kept as a snapshot, and "
         "all is put back if the app is not healthy afterwards.",
     )
-    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    made.add_argument("snapshot", nargs="?", default="", metavar="SNAPSHOT", help="its id, its beginning, or `latest`")
+    made.add_argument(
+        "--at",
+        metavar="TIME",
+        default="",
+        help="instead: the state at this time, 2026-11-24T10:15:02Z, out of the replica",
+    )
     made = verb("logs", "show what the containers wrote")
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")

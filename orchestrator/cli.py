@@ -179,6 +179,7 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def backups(options: argparse.Namespace) -> int:
+    from orchestrator import rehearse
     from orchestrator.backups import backups as run
     from orchestrator.report import size, table
 
@@ -189,23 +190,29 @@ def backups(options: argparse.Namespace) -> int:
             entry.get("created", "-"),
             size(entry["bytes"]) if entry.get("bytes") else "-",
             entry.get("release") or "-",
+            rehearse.short(entry.get("rehearsed")),
             ", ".join(entry.get("kept", ())) or "-",
             f"broken: {entry['error']}" if entry.get("error") else entry.get("reason", ""),
         ]
         for entry in result["snapshots"]
     ]
-    text = table(["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "KEPT AS", "REASON"], rows) if rows else "no snapshots yet"
+    columns = ["SNAPSHOT", "CREATED", "SIZE", "RELEASE", "REHEARSED", "KEPT AS", "REASON"]
+    text = table(columns, rows) if rows else "no snapshots yet"
     return _answer(options, result, text)
 
 
 def verify(options: argparse.Namespace) -> int:
+    from orchestrator import rehearse
     from orchestrator.restore import verify as run
 
-    result = run(_session(options), options.snapshot)
+    if options.rehearse:
+        _give_way()
+    result = (rehearse.rehearse if options.rehearse else run)(_session(options), options.snapshot)
     rows = sum(database["rows"] for database in result["databases"])
     databases = ", ".join(database["path"] for database in result["databases"])
     what = f"{databases or 'no databases'} with {rows} rows, {result['files']} files"
-    return _answer(options, result, f"snapshot {result['snapshot']} is good: {what}")
+    more = f"\n{rehearse.text(result['rehearsal'])}" if options.rehearse else ""
+    return _answer(options, result, f"snapshot {result['snapshot']} is good: {what}{more}")
 
 
 def restore(options: argparse.Namespace) -> int:
@@ -219,8 +226,12 @@ def restore(options: argparse.Namespace) -> int:
         if not ask(question):
             raise UsageError("nothing was restored")
 
-    result = run(_session(options), options.snapshot, confirm)
+    if bool(options.snapshot) == bool(options.at):
+        raise UsageError("restore wants a SNAPSHOT or --at TIME.", hint="`backups` lists the snapshots.")
+    result = run(_session(options), options.snapshot, confirm, at=options.at)
     text = f"restored {result['restored']} ({result['seconds']:.1f} s)"
+    if options.at:
+        text += f", as of the last change before it ({result['state_of']})"
     if result["undo"]:
         text += f"; what was there before is snapshot {result['safety_snapshot']}: `{result['undo']}` brings it back"
     return _answer(options, result, text)

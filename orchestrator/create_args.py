@@ -97,6 +97,15 @@ def network_body(stack: Stack, network: Network) -> dict[str, Any]:
     }
 
 
+def scratch_body(stack: Stack, name: str) -> dict[str, Any]:
+    """A volume of a rehearsal. Not one of Compose's: no key of the stack's is its."""
+    return {
+        "Name": name,
+        "Driver": "local",
+        "Labels": {labels.PROJECT: stack.project, labels.ROLE: labels.ROLE_REHEARSAL},
+    }
+
+
 def volume_body(stack: Stack, volume: Volume) -> dict[str, Any]:
     return {"Name": volume.name, "Driver": "local", "Labels": resource_labels(stack, labels.VOLUME_KEY, volume.key)}
 
@@ -203,8 +212,14 @@ def oneoff_body(
 
     It gets no network: a migration and a snapshot need the volume alone.
     """
-    body = container_body(stack, spec, image=image, image_id="", release=release, number=1)
-    host = body["HostConfig"] | {"NetworkMode": "none", "PortBindings": {}, "RestartPolicy": {"Name": "no"}}
+    body = alone_body(stack, spec, image=image, role=role, release=release)
+    return body | {"Cmd": list(command), "Healthcheck": {"Test": ["NONE"]}}
+
+
+def alone_body(stack: Stack, spec: ServiceSpec, *, image: str, role: str, release: str = "") -> dict[str, Any]:
+    """The service as it is, its health check too, but seen and reached by nobody: no network, no port, no restart."""
+    alone = dataclasses.replace(spec, networks=(), ports=(), restart="no")
+    body = container_body(stack, alone, image=image, image_id="", release=release, number=1)
     marks = {
         labels.PROJECT: stack.project,
         labels.SERVICE: spec.name,
@@ -213,7 +228,4 @@ def oneoff_body(
         labels.VERSION: labels.COMPOSE_VERSION,
         labels.ROLE: role,
     }
-    body |= {"Cmd": list(command), "Labels": marks, "HostConfig": host, "Healthcheck": {"Test": ["NONE"]}}
-    body.pop("NetworkingConfig", None)
-    body["ExposedPorts"] = {}
-    return body
+    return body | {"Labels": marks}

@@ -80,6 +80,12 @@ def good(records: Iterable[Record]) -> dict[str, Record]:
     return found
 
 
+def serving_at(records: Iterable[Record], moment: str) -> str:
+    """The release that served at a time (ISO, UTC); "" if the history does not reach back to it."""
+    served = [r.release for r in records if r.result == DEPLOYED and r.created[:19] <= moment[:19]]
+    return served[-1] if served else ""
+
+
 def kept_images(records: Iterable[Record], keep: int) -> frozenset[str]:
     """The ids of the images of the last `keep` releases that have served."""
     return frozenset(record.image_id for record in list(good(records).values())[-keep:])

@@ -25,5 +25,7 @@ SCHEMA = "orchestrator.schema"
 #: The label values of `orchestrator.role`.
 #: `step`: made and removed within one step of a plan, so one that is left belongs to a run that was killed.
 ROLE_SERVICE, ROLE_STEP, ROLE_AGENT = "service", "step", "agent"
+#: Of everything that a rehearsal of a restore makes, its volumes too: while the lock is not held, it is nobody's.
+ROLE_REHEARSAL = "rehearsal"
 #: Of a container that is never started: a restore was begun and has not ended.
 ROLE_RESTORE = "restore"

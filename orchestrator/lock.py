@@ -27,6 +27,7 @@ BEAT = 5.0
 #: A counter that stood still for this long, in seconds, belongs to a dead holder: several beats on a busy machine.
 DEAD_AFTER = 3 * BEAT
 _FOLDER, _FILE = "/", "heartbeat"
+DEPLOYMENT = "deployment"
 
 
 def name_of(project: str) -> str:
@@ -94,7 +95,7 @@ def _is_dead(holder: Mapping[str, str], container: str, engine: Engine, say: Cal
         return True
     if holder.get("identity") == host_identity() and holder.get("started"):
         return False
-    say(f"a deployment from {holder.get('host', 'another host')} holds the lock; looking whether it lives")
+    say(f"a {_doing(holder)} from {holder.get('host', 'another host')} holds the lock; looking whether it lives")
     before = engine.read_file(container, _FOLDER + _FILE)
     until = time.monotonic() + DEAD_AFTER
     while time.monotonic() < until:
@@ -104,13 +105,22 @@ def _is_dead(holder: Mapping[str, str], container: str, engine: Engine, say: Cal
     return True
 
 
-def _take(project: str, image: str, engine: Engine, say: Callable[[str], None]) -> str:
+def _doing(holder: Mapping[str, str]) -> str:
+    return holder.get("doing") or DEPLOYMENT
+
+
+def _under_way(project: str, holder: Mapping[str, str]) -> str:
+    doing = _doing(holder)
+    return f"{'another' if doing == DEPLOYMENT else 'a'} {doing} of {project} is under way"
+
+
+def _take(project: str, image: str, engine: Engine, say: Callable[[str], None], doing: str) -> str:
     """The id of the lock's container, which is ours; Locked says who has it otherwise."""
     name = name_of(project)
     body = {
         "Image": image,
         "Cmd": ["never-started"],
-        "Labels": {labels.OWNER: json.dumps(owner()), "orchestrator.lock": project},
+        "Labels": {labels.OWNER: json.dumps(owner() | {"doing": doing}), "orchestrator.lock": project},
         "HostConfig": {"NetworkMode": "none"},
     }
     for _ in range(3):
@@ -127,10 +137,10 @@ def _take(project: str, image: str, engine: Engine, say: Callable[[str], None]) 
         holder = _holder(document)
         if not _is_dead(holder, document["Id"], engine, say):
             raise Locked(
-                f"another deployment of {project} is under way: {_named(holder)}, since {holder.get('since')}.",
+                f"{_under_way(project, holder)}: {_named(holder)}, since {holder.get('since')}.",
                 hint="wait until it has ended; a lock whose holder died is taken over by itself.",
             )
-        say(f"the deployment that held the lock since {holder.get('since')} has died; taking over")
+        say(f"the {_doing(holder)} that held the lock since {holder.get('since')} has died; taking over")
         # By its id: if somebody else took over first, this removes nothing of theirs.
         engine.remove_container(document["Id"])
     raise Locked(f"another deployment of {project} is under way.", hint="try again in a moment.")
@@ -145,14 +155,16 @@ def remove_dead(project: str, engine: Engine, say: Callable[[str], None]) -> Non
         return  # the usual case: there is none
     holder = _holder(document)
     if certainly_dead(holder):
-        say(f"the deployment that held the lock since {holder.get('since')} has died; its lock is removed")
+        say(f"the {_doing(holder)} that held the lock since {holder.get('since')} has died; its lock is removed")
         engine.remove_container(document["Id"])
 
 
 @contextmanager
-def held(project: str, image: str, engine: Engine, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds the project's lock. `image` is any image the engine has."""
-    container = _take(project, image, engine, say)
+def held(
+    project: str, image: str, engine: Engine, say: Callable[[str], None], doing: str = DEPLOYMENT
+) -> Iterator[None]:
+    """Holds the project's lock. `image` is any image the engine has, `doing` what others are told of."""
+    container = _take(project, image, engine, say, doing)
     stop = threading.Event()
 
     def beat() -> None:

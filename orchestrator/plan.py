@@ -71,12 +71,20 @@ def _left_overs(observed: Observed, now: datetime, role: str) -> tuple[Step, ...
     return stop_steps(None, left, cause) + remove_steps(left, cause)
 
 
+def rehearsal_left(observed: Observed) -> tuple[Step, ...]:
+    """Steps that take away all that a rehearsal has made. For whoever holds the lock: then none is under way."""
+    cause = "of a rehearsal that has not ended"
+    left = tuple(c for c in observed.oneoffs if c.role == labels.ROLE_REHEARSAL)
+    steps = stop_steps(None, left, cause) + remove_steps(left, cause)
+    return steps + tuple(RemoveVolume(name, cause) for name in sorted(observed.scratch))
+
+
 def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...]:
     names = {service.name for service in stack.services}
     orphans = tuple(c for c in observed.containers if not c.oneoff and c.service not in names)
     cause = "orphan: the stack has no such service"
     steps = stop_steps(None, orphans, cause) + remove_steps(orphans, cause)
-    steps += _left_overs(observed, now, labels.ROLE_AGENT)
+    steps += _left_overs(observed, now, labels.ROLE_AGENT) + rehearsal_left(observed)
     wanted = {network.name for network in stack.networks}
     return steps + tuple(
         RemoveNetwork(network.name, "orphan: the stack has no such network")
@@ -178,6 +186,7 @@ def plan_down(stack: Stack, observed: Observed, *, volumes: bool) -> Plan:
         spec = next((service for service in stack.services if service.name == container.service), None)
         steps += stop_steps(spec, (container,), cause) + remove_steps((container,), cause)
     steps += tuple(RemoveNetwork(network.name, cause) for network in observed.networks)
+    steps += tuple(RemoveVolume(name, "of a rehearsal that has not ended") for name in sorted(observed.scratch))
     if volumes:
         names = [volume.name for volume in stack.volumes if volume.name in observed.volumes]
         steps += tuple(RemoveVolume(name, "down --volumes") for name in names)

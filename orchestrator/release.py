@@ -93,7 +93,9 @@ class AppPlan:
     record: history.Record = field(default_factory=lambda: history.Record("", "", ""))
 
 
-def _migration(stack: Stack, spec: ServiceSpec, image: Image, release: str, *, has_data: bool, agent: str) -> Migration:
+def _migration(
+    stack: Stack, spec: ServiceSpec, image: Image, release: str, *, has_data: bool, agent: str, previous: str
+) -> Migration:
     name = f"{container_name(stack, release)}-migrate"
 
     def job(command: tuple[str, ...]) -> dict[str, Any]:
@@ -109,7 +111,8 @@ def _migration(stack: Stack, spec: ServiceSpec, image: Image, release: str, *, h
         stack,
         stack.service("backup"),
         image=agent,
-        command=("snapshot", "--reason", "before-migration", "--release", release),
+        # Of the release that the data is of: the one it could be restored with.
+        command=("snapshot", "--reason", "before-migration", "--release", previous),
         role=labels.ROLE_STEP,
     )
     check = job(spec.migrate_check) if spec.migrate_check else None
@@ -205,20 +208,20 @@ def plan_app(
         found = Sorted((), (*found.others, *found.keep), "the run that made it did not end")
     known = {c.release for c in observed.of(spec.name)} | {record.release for record in observed.records}
     release = found.keep[0].release if found.keep else again or release_id(now, image.id, known)
+    previous = _previous(observed, live, release)
     parts, names = _replicas(stack, image, found, observed, release, gives_way=bool(live) and proxy_serves)
     prepare = tuple(step for part in parts for step in part.prepare)
     migration = Migration()
     if migrates and not found.keep:
         # A volume that is there may hold data, whether or not something serves now.
         has_data = any(stack.volume(mount.volume).name in observed.volumes for mount in spec.mounts)
-        migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent)
+        migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent, previous=previous)
         prepare = (*migration.prepare, *prepare)
     left = "another one is right" if found.keep else "is replaced"
     serving = bool(live) and live[0].release != release and proxy_serves
     last = next(reversed(history.good(observed.records)), "")
     # One whose run was killed before it was proven is as good as new.
     fresh = not found.keep or release != last
-    previous = _previous(observed, live, release)
     stops = any(c.running for c in found.others)
     restarts = any(isinstance(step, StartContainer | JoinNetwork) for part in parts for step in part.start)
     write, switch = _traffic(stack, observed, names, proxy_container, stops=stops, restarts=restarts)

@@ -8,7 +8,7 @@ taken away; the agent's journal on the volume says how far it got.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,24 +57,27 @@ def chosen(session: Session, observed: Observed, wanted: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def restore(session: Session, wanted: str, confirm: Callable[[str], None]) -> dict[str, Any]:
-    """Brings a snapshot back. `confirm` is told what will be replaced, and raises to refuse."""
+def restore(session: Session, wanted: str, confirm: Callable[[str], None], *, at: str = "") -> dict[str, Any]:
+    """Brings a snapshot back, or, out of the replica, the state `at` a moment. `confirm` is told what will be replaced,
+    and raises to refuse."""
     began = time.monotonic()
     stack, engine, report = session.stack, session.engine, session.report
     observed = engine.observe(stack.project)
-    entry = chosen(session, observed, wanted)
-    confirm(
-        f"Replace the data of {stack.project} by snapshot {entry['snapshot']} of {entry.get('created')}? "
-        "What is there now is kept as a snapshot."
-    )
+    if at:
+        what, prepare = f"the state of {at}", ["--at", at]
+    else:
+        entry = chosen(session, observed, wanted)
+        what, prepare = f"snapshot {entry['snapshot']} of {entry.get('created')}", [str(entry["snapshot"])]
+    confirm(f"Replace the data of {stack.project} by {what}? What is there now is kept as a snapshot.")
     with lock.held(stack.project, agent_run.image(observed, session), engine, report.say):
         recover(session, engine.observe(stack.project))
-        run = _Restore(session, engine.observe(stack.project), entry["snapshot"])
+        run = _Restore(session, engine.observe(stack.project), what, prepare)
         with terminated_as_interrupt():
             safety = run.run()
     undo = f"restore {safety}" if safety else ""
     return {
-        "restored": entry["snapshot"],
+        "restored": run.prepared["snapshot"],
+        "state_of": run.prepared.get("state_of", run.prepared["created"]),
         "safety_snapshot": safety,
         "undo": undo,
         "seconds": round(time.monotonic() - began, 3),
@@ -91,7 +94,7 @@ def recover(session: Session, observed: Observed) -> None:
     engine, report = session.engine, session.report
     with report.step("put right a restore that was killed"), undisturbed():
         hosts = proxy.upstream_hosts(observed.upstream)
-        run = _Restore(session, observed, "")
+        run = _Restore(session, observed, "", ())
         run.apps = tuple(c for c in observed.of(session.stack.upstream) if c.name in hosts)
         # The killed run's last request to stop one may still be under way: ours waits for its end.
         for name in engine.mounting(run.volume):
@@ -126,10 +129,11 @@ def _reopen(session: Session, observed: Observed) -> None:
 
 
 class _Restore:
-    """One restore of one snapshot. `observed` is the stack before it."""
+    """One restore of `what`, which the agent knows by the arguments `prepare`. `observed` is the stack before it."""
 
-    def __init__(self, session: Session, observed: Observed, snapshot: str) -> None:
-        self.session, self.observed, self.snapshot = session, observed, snapshot
+    def __init__(self, session: Session, observed: Observed, what: str, prepare: Sequence[str]) -> None:
+        self.session, self.observed, self.what, self.prepare = session, observed, what, prepare
+        self.prepared: dict[str, Any] = {}
         self.engine, self.stack, self.report = session.engine, session.stack, session.report
         self.volume = self.stack.data_volume.name
         self.stopped: list[str] = []
@@ -140,9 +144,10 @@ class _Restore:
         """The id of the safety snapshot ("" where there was nothing). Raises RolledBack, all as it was, when the app is
         not healthy with the restored data, or anything else fails."""
         # Before anything is interrupted: unpacked and proven beside the live files.
-        with self.report.step(f"prove and unpack {self.snapshot}"):
-            answer = _agent(self.session, self.observed, "restore", "prepare", self.snapshot, writable=True)
-        for warning in answer.get("warnings", ()):
+        with self.report.step(f"prove and unpack {self.what}"):
+            arguments = ("restore", "prepare", *self.prepare)
+            self.prepared = _agent(self.session, self.observed, *arguments, writable=True)
+        for warning in self.prepared.get("warnings", ()):
             self.report.warn(warning)
         try:
             self._close()
@@ -167,7 +172,7 @@ class _Restore:
         self.engine.create_container(self._mark, body)
         if self.proxies and not self.observed.proxy.maintenance.strip():
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            text = maintenance.of_restore(since, self.snapshot)
+            text = maintenance.of_restore(since, self.what)
             self.engine.write_files(self.proxies[-1].name, proxy.FOLDER, {proxy.MAINTENANCE: text})
         for name in self.engine.mounting(self.volume):
             self.stopped.append(name)

@@ -160,6 +160,22 @@ class Retain(Struct, frozen=True, kw_only=True):
     monthly: Annotated[int, Meta(ge=0, le=10_000), _means("and of each of so many months")] = 6
 
 
+class Replicate(Struct, frozen=True, kw_only=True):
+    """Continuous replication of the databases by Litestream, beside the snapshots; off without `to`."""
+
+    to: Annotated[
+        str,
+        _means(
+            "where Litestream replicates the databases to, such as `s3://bucket/path`; empty: nowhere",
+            r"^([a-z0-9]+://\S+)?$",
+        ),
+    ] = ""
+    retention: Annotated[str, _means("how far `restore --at` can go back", r"^[1-9]\d*[smh]$")] = "168h"
+    precise: Annotated[
+        str, _means("how far back it can to the second; before that in steps of 30 s to 1 h", r"^[1-9]\d*[smh]$")
+    ] = "24h"
+
+
 class Backup(Struct, frozen=True, kw_only=True):
     """When snapshots are taken, how many are kept, and how old the newest may be."""
 
@@ -168,6 +184,7 @@ class Backup(Struct, frozen=True, kw_only=True):
         str, _means("a last good snapshot older than this makes the backup service unhealthy", r"^[1-9]\d{0,5}[smhdw]$")
     ]
     retain: Retain = Retain()
+    replicate: Replicate = Replicate()
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -298,6 +315,9 @@ _BY_KEY = {
     "user": 'must be a numeric user and group that is not root, such as "10001:10001"',
     "schedule": 'must be a cron expression of five fields, such as "0 3 * * *"',
     "max_age": 'must be an age such as "26h"',
+    "to": 'must be a URL that Litestream knows, such as "s3://bucket/path"',
+    "retention": 'must be a time such as "168h"',
+    "precise": 'must be a time such as "24h"',
     "path": "must be a path that begins with /",
     "before": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
     "after": 'must be a list of commands, each a list of words: [["./check", "--all"]]',

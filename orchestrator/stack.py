@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from msgspec.structs import asdict
 
-from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
+from orchestrator.model import SOURCE, Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
 from orchestrator.schema import Health, Service
 from orchestrator.settings import Settings
 
@@ -59,7 +61,9 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
 def _reaches_out(settings: Settings) -> bool:
     """Whether the backup service has anything to say to the outside."""
     # In a compose file, a variable that may stay empty is taken to be: a file cannot decide on a network later.
-    return settings.host.BACKUP_WEBHOOK_URL not in ("", "${BACKUP_WEBHOOK_URL:-}")
+    webhook = settings.host.BACKUP_WEBHOOK_URL not in ("", "${BACKUP_WEBHOOK_URL:-}")
+    replica = settings.backup.replicate.to
+    return webhook or (bool(replica) and not replica.startswith("file:"))
 
 
 def build_stack(settings: Settings) -> Stack:
@@ -83,6 +87,13 @@ def build_stack(settings: Settings) -> Stack:
         "BACKUP_PROJECT": project,
         "BACKUP_WEBHOOK_URL": host.BACKUP_WEBHOOK_URL,
     }
+    replicate = settings.backup.replicate
+    if replicate.to:
+        schedule |= {
+            "BACKUP_REPLICATE_TO": replicate.to,
+            "BACKUP_REPLICATE_RETENTION": replicate.retention,
+            "BACKUP_REPLICATE_PRECISE": replicate.precise,
+        }
     outbound = (OUTBOUND,) if _reaches_out(settings) else ()
     backup = _spec(
         settings,
@@ -91,6 +102,9 @@ def build_stack(settings: Settings) -> Stack:
         environment=schedule | dict(services.backup.environment),
         networks=outbound,
     )
+    if replicate.to:
+        # Litestream has tables of its own in the databases, and takes their checkpoints over.
+        backup = replace(backup, mounts=tuple(replace(m, read_only=m.target != SOURCE) for m in backup.mounts))
     keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
     return Stack(
         project=project,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,7 +72,7 @@ class ObservedNetwork:
 @dataclass(frozen=True)
 class Observed:
     """One project on one engine. `images` maps the tags of its repositories to ids, `built` those ids to when they were
-    built; `records` is its history."""
+    built; `records` is its history; `scratch` are those of the volumes that a rehearsal has made."""
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
@@ -81,6 +81,7 @@ class Observed:
     built: Mapping[str, datetime] = field(default_factory=dict)
     proxy: proxy.Volume = field(default_factory=proxy.Volume)
     records: tuple[Record, ...] = ()
+    scratch: frozenset[str] = frozenset()
 
     @property
     def upstream(self) -> str:
@@ -148,6 +149,13 @@ def parse_network(document: Mapping[str, Any]) -> ObservedNetwork:
         key=(document.get("Labels") or {}).get(labels.NETWORK_KEY, ""),
         internal=bool(document.get("Internal")),
     )
+
+
+def scratch_volumes(documents: Iterable[Mapping[str, Any]], project: str) -> frozenset[str]:
+    """From `GET /volumes`: the names of those that a rehearsal of this project has made. By their labels alone: a name
+    may be anybody's."""
+    marks = {labels.PROJECT: project, labels.ROLE: labels.ROLE_REHEARSAL}.items()
+    return frozenset(volume["Name"] for volume in documents if marks <= (volume.get("Labels") or {}).items())
 
 
 def parse_volume(files: Mapping[str, bytes]) -> tuple[proxy.Volume, tuple[Record, ...]]:

@@ -62,6 +62,7 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
         "drift": [told(step) for step in todo],
         "last_snapshot": last,
         "snapshot_age": judged(last, max_age, deployed=bool(containers)),
+        "last_rehearsal": last_rehearsal(listed.result()),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
         "restore_unfinished": restore.unfinished(observed),
@@ -159,6 +160,16 @@ def last_snapshot(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
+def last_rehearsal(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of the snapshots that are still there, the one that was rehearsed last, and how that went."""
+    last = max((e for e in listed if e.get("rehearsed")), key=lambda e: str(e["rehearsed"]["at"]), default=None)
+    return last and {"snapshot": last["snapshot"], **last["rehearsed"]} | _age_of(last["rehearsed"]["at"])
+
+
+def _age_of(iso: str) -> dict[str, int]:
+    return {"age_seconds": round((datetime.now(UTC) - moment(iso)).total_seconds())}
+
+
 def judged(snapshot: dict[str, Any] | None, max_age: timedelta | None, *, deployed: bool) -> dict[str, Any]:
     """Whether the last good snapshot is young enough (always, if that is not asked), and one line that says so."""
     if max_age is None:
@@ -185,6 +196,16 @@ def _since(iso: str) -> str:
     return age((datetime.now(UTC) - moment(iso)).total_seconds())
 
 
+def _rehearsed(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never; `verify latest --rehearse` does it"
+    when = f"{last['snapshot']}, {age(last['age_seconds'])} ago"
+    if last["result"] != "passed":
+        return f"{when}: FAILED, {last['reason']}"
+    own = "" if last["own_release"] else ", not the release it came from"
+    return f"{when}: restored in {last['restore_seconds']:.1f} s, booted in {last['boot_seconds']:.1f} s{own}"
+
+
 def text(state: dict[str, Any]) -> str:
     """The status as people read it."""
     rows = [
@@ -209,6 +230,7 @@ def text(state: dict[str, Any]) -> str:
         f"url       {state['url']}",
         f"snapshot  {last}",
         *([f"{'age   ' if fresh['ok'] else 'NOT OK'}    {fresh['message']}"] if fresh["message"] else []),
+        f"rehearsed {_rehearsed(state['last_rehearsal'])}",
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
         *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
         *(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator import arguments, schema, settings
 from orchestrator.model import SECRET_NAME
-from orchestrator.schema import Backup, Health, Host, Release, Retain, Service
+from orchestrator.schema import Backup, Health, Host, Release, Replicate, Retain, Service
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -68,6 +68,7 @@ def keys() -> str:
         ("release.", Release),
         ("backup.", Backup),
         ("backup.retain.", Retain),
+        ("backup.replicate.", Replicate),
     )
     for prefix, model in tables:
         lines += [f"| `{prefix}{name}` | {k.description} |" for name, k in schema.keys(model).items() if k.description]

@@ -60,7 +60,12 @@ def _parse(arguments: list[str]) -> Options:
     restore = verbs.add_parser("restore", parents=[source, backups, run], help="bring a snapshot back, step by step")
     restore.add_argument("step", choices=("prepare", "switch", "undo", "finish", "recover"))
     restore.add_argument("snapshot", metavar="ID", nargs="?", default="")
+    restore.add_argument("--at", default="", metavar="TIME", help="instead of ID: a moment, out of the replica")
     restore.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
+    rehearse = verbs.add_parser("rehearse", parents=[source, backups, run], help="a restore to an empty volume, judged")
+    rehearse.add_argument("step", choices=("restore", "judge"))
+    rehearse.add_argument("snapshot", metavar="ID")
+    rehearse.add_argument("--evidence", default="{}", metavar="JSON", help="what was found out meanwhile")
     verbs.add_parser("schedule", parents=[source, backups], help="take snapshots by BACKUP_SCHEDULE; the service")
     verbs.add_parser("notify", parents=[backups, run], help="send standard input, a JSON object, to BACKUP_WEBHOOK_URL")
     verbs.add_parser("health", help="whether the schedule is alive and the last good snapshot young enough")
@@ -79,6 +84,8 @@ class Options:
     reason: str
     snapshot: str
     step: str
+    evidence: str
+    at: str
 
 
 def _catch_signals() -> None:
@@ -100,7 +107,7 @@ def _run(options: Options) -> int:
     from orchestrator.agent.events import Progress, emit
 
     progress = Progress(None if getattr(options, "quiet", True) else emit)
-    if options.verb in {"snapshot", "verify"}:
+    if options.verb in {"snapshot", "verify", "rehearse"}:
         os.nice(10)  # The service's own work comes first.
     if options.verb == "snapshot":
         from orchestrator.agent.snapshot import take
@@ -120,6 +127,8 @@ def _run(options: Options) -> int:
         emit("done", **verify(options.backups, options.snapshot, wait=options.wait, progress=progress))
     elif options.verb == "restore":
         emit("done", **_restore(options, progress))
+    elif options.verb == "rehearse":
+        emit("done", **_rehearse(options, progress))
     elif options.verb == "list":
         emit("done", snapshots=_listed(options.backups))
     elif options.verb == "notify":
@@ -156,6 +165,8 @@ def _listed(backups: Path) -> list[dict[str, Any]]:
 def _restore(options: Options, progress: Progress) -> dict[str, Any]:
     from orchestrator.agent import restore
 
+    if options.step == "prepare" and options.at:
+        return _restore_at(options, progress)
     if options.step == "prepare":
         return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
     if options.step == "switch":
@@ -164,6 +175,29 @@ def _restore(options: Options, progress: Progress) -> dict[str, Any]:
         )
     ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
     return ends[options.step](options.source)
+
+
+def _rehearse(options: Options, progress: Progress) -> dict[str, Any]:
+    from orchestrator.agent import rehearsal
+
+    source, backups, snapshot = options.source, options.backups, options.snapshot
+    if options.step == "restore":
+        return rehearsal.bring(source, backups, snapshot, wait=options.wait, progress=progress)
+    return rehearsal.judge(source, backups, snapshot, options.evidence, wait=options.wait, progress=progress)
+
+
+def _restore_at(options: Options, progress: Progress) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from orchestrator.agent.errors import AgentError
+    from orchestrator.agent.point import parse_moment, prepare_at
+    from orchestrator.agent.replica import Replication
+
+    moment = parse_moment(options.at, datetime.now(UTC))
+    replication = Replication.of(os.environ)
+    if replication is None:
+        raise AgentError("Nothing is replicated here.", hint="See backup.replicate in the README.", code="usage")
+    return prepare_at(options.source, options.backups, moment, replication, wait=options.wait, progress=progress)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,18 @@ def _copy_plain(path: Path, target: Path, advance: Callable[[int], None]) -> Non
                 unsynced = 0
 
 
+@contextmanager
+def _breathing(connection: apsw.Connection, advance: Callable[[int], None]) -> Iterator[None]:
+    """Lets a signal in, and the progress out, while one long statement runs."""
+
+    def breathe() -> bool:
+        advance(0)
+        return False
+
+    connection.set_progress_handler(breathe, OPCODES)
+    yield
+
+
 def check_database(path: Path, name: str, advance: Callable[[int], None]) -> Facts:
     """Proves a copy that nobody writes to: integrity_check in full (quick_check passes torn copies), foreign keys,
     at least one table, rows counted. Raises AgentError (code damaged or empty); `name` is what it is called there.
@@ -224,14 +236,7 @@ def check_database(path: Path, name: str, advance: Callable[[int], None]) -> Fac
     Foreign keys that point nowhere are counted, not refused: SQLite does not enforce them unless asked, and data an
     app lives with is data its owner wants back. `foreign_key_violations` is None where SQLite cannot tell.
     """
-    with closing(_connect(path, immutable=True)) as connection:
-
-        def breathe() -> bool:
-            advance(0)
-            return False
-
-        # Lets a signal in, and the progress out, while one long statement runs.
-        connection.set_progress_handler(breathe, OPCODES)
+    with closing(_connect(path, immutable=True)) as connection, _breathing(connection, advance):
         try:
             return _check(connection, path, name)
         except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -245,12 +250,7 @@ def _check(connection: apsw.Connection, path: Path, name: str) -> Facts:
         findings = [str(row[0]) for row in rows]
     if findings != ["ok"]:
         raise _damaged(name, findings[0] if findings else "integrity_check said nothing")
-    tables: dict[str, int] = {}
-    # A virtual table has no pages of its own (rootpage 0), and its module may not be here; its content is in others.
-    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND substr(name, 1, 7) <> 'sqlite_'"
-    for (table,) in connection.execute(query + " ORDER BY name").fetchall():
-        quoted = '"' + str(table).replace('"', '""') + '"'
-        tables[str(table)] = _count(connection, quoted)
+    tables = _tables(connection)
     if not tables:
         raise AgentError(
             f"{name} has no tables.",
@@ -271,6 +271,26 @@ def _check(connection: apsw.Connection, path: Path, name: str) -> Facts:
         foreign_key_violations=violations,
         tables=tables,
     )
+
+
+def count_rows(path: Path, name: str, advance: Callable[[int], None]) -> dict[str, int]:
+    """The rows of each table of a database that is ours alone: its log, if any, is replayed. Raises AgentError."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+    try:
+        with closing(apsw.Connection(_uri(path, "mode=rw"), flags=flags)) as own, _breathing(own, advance):
+            return _tables(own)
+    except (apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError) as error:
+        raise _damaged(name, str(error)) from error
+
+
+def _tables(connection: apsw.Connection) -> dict[str, int]:
+    tables: dict[str, int] = {}
+    # A virtual table has no pages of its own (rootpage 0), and its module may not be here; its content is in others.
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND substr(name, 1, 7) <> 'sqlite_'"
+    for (table,) in connection.execute(query + " ORDER BY name").fetchall():
+        quoted = '"' + str(table).replace('"', '""') + '"'
+        tables[str(table)] = _count(connection, quoted)
+    return tables
 
 
 def _pragma(connection: apsw.Connection, name: str) -> int:

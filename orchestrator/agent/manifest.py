@@ -24,7 +24,9 @@ _ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{7}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CREATED = "%Y-%m-%dT%H:%M:%SZ"
 # Only in the file beside the archive: what is not known while the archive is still being written.
-SIDECAR_KEYS = frozenset({"snapshot", "bytes", "sha256", "verified"})
+SIDECAR_KEYS = frozenset({"snapshot", "bytes", "sha256", "verified", "rehearsed"})
+#: How a rehearsal ended.
+PASSED, FAILED = "passed", "failed"
 
 
 class ManifestError(ValueError):
@@ -100,19 +102,39 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """The last rehearsal of a restore: when, how it ended (PASSED or FAILED), and why it failed.
+
+    `release` is the one that was booted, `image` that image's id; `own_release` says whether it is the one that the
+    snapshot came from. Seconds are None for what was not reached.
+    """
+
+    at: str
+    result: str
+    release: str
+    image: str
+    own_release: bool
+    restore_seconds: float | None = None
+    boot_seconds: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A committed snapshot: its id, its archive's size and sha256, and when it was last verified."""
+    """A committed snapshot: its id, its archive's size and sha256, when it was last verified, its last rehearsal."""
 
     snapshot: str
     bytes: int
     sha256: str
     manifest: Manifest
     verified: str | None = None
+    rehearsed: Rehearsed | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `<id>.json`."""
         head = {"snapshot": self.snapshot, "bytes": self.bytes, "sha256": self.sha256, "verified": self.verified}
-        return {**head, **self.manifest.to_dict()}
+        rehearsed = asdict(self.rehearsed) if self.rehearsed else None
+        return {**head, "rehearsed": rehearsed, **self.manifest.to_dict()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +169,7 @@ class Entry:
             "release": manifest.release,
             "reason": manifest.reason,
             "verified": self.detail.verified,
+            "rehearsed": asdict(self.detail.rehearsed) if self.detail.rehearsed else None,
             "seconds": manifest.seconds,
             "databases": [database.path for database in manifest.databases],
             "files": manifest.files.count,
@@ -200,7 +223,33 @@ def parse_snapshot(document: object) -> Snapshot:
     manifest = parse_manifest({key: value for key, value in top.items() if key not in SIDECAR_KEYS})
     if parse_time(manifest.created) != created_of(snapshot):
         raise ManifestError("created: does not belong to this id")
-    return Snapshot(snapshot=snapshot, bytes=_int(top, "bytes"), sha256=sha256, manifest=manifest, verified=verified)
+    rehearsed = top.get("rehearsed")
+    return Snapshot(
+        snapshot=snapshot,
+        bytes=_int(top, "bytes"),
+        sha256=sha256,
+        manifest=manifest,
+        verified=verified,
+        rehearsed=None if rehearsed is None else parse_rehearsed(_mapping(rehearsed, "rehearsed")),
+    )
+
+
+def parse_rehearsed(one: Mapping[str, Any]) -> Rehearsed:
+    """The value of `rehearsed` in `<id>.json`; raises ManifestError."""
+    at, result = _text(one, "at"), _text(one, "result")
+    parse_time(at)
+    if result not in (PASSED, FAILED):
+        raise ManifestError(f"result: neither {PASSED} nor {FAILED}: {result!r}")
+    return Rehearsed(
+        at=at,
+        result=result,
+        release=_text(one, "release"),
+        image=_text(one, "image"),
+        own_release=bool(one.get("own_release")),
+        restore_seconds=None if one.get("restore_seconds") is None else _seconds(one, "restore_seconds"),
+        boot_seconds=None if one.get("boot_seconds") is None else _seconds(one, "boot_seconds"),
+        reason=str(one.get("reason") or ""),
+    )
 
 
 def parse_manifest(document: object) -> Manifest:
@@ -279,9 +328,9 @@ def _int(mapping: Mapping[str, Any], key: str, *, signed: bool = False) -> int:
     return value
 
 
-def _seconds(mapping: Mapping[str, Any]) -> float:
-    value = mapping.get("seconds")
-    return value if isinstance(value, float) else float(_int(mapping, "seconds"))
+def _seconds(mapping: Mapping[str, Any], key: str = "seconds") -> float:
+    value = mapping.get(key)
+    return value if isinstance(value, float) else float(_int(mapping, key))
 
 
 def _sha256(mapping: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from orchestrator.agent.manifest import Entry, parse_time
+from orchestrator.agent.manifest import PASSED, Entry, parse_time
 from orchestrator.agent.notes import Notes
 from orchestrator.agent.retention import is_past
 
@@ -18,6 +18,8 @@ def render(entries: Iterable[Entry], notes: Notes, *, project: str, max_age: tim
     good = [entry for entry in entries if entry.good and is_past(entry, now)]
     newest = max(good, key=lambda entry: entry.created, default=None)
     proven = [parse_time(one.detail.verified) for one in good if one.detail is not None and one.detail.verified]
+    rehearsals = [one.detail.rehearsed for one in good if one.detail is not None and one.detail.rehearsed]
+    rehearsed = [parse_time(one.at) for one in rehearsals if one.result == PASSED]
     states = {
         "good": sum(entry.good for entry in entries),
         "raw": sum(entry.raw for entry in entries),
@@ -52,6 +54,11 @@ def render(entries: Iterable[Entry], notes: Notes, *, project: str, max_age: tim
         "last_verified_timestamp_seconds",
         "When a good snapshot was last read again and proven.",
         max(proven).timestamp() if proven else None,
+    )
+    gauge(
+        "last_rehearsed_timestamp_seconds",
+        "When a restore of one was last rehearsed with success.",
+        max(rehearsed).timestamp() if rehearsed else None,
     )
     for state, count in states.items():
         gauge("stored", "Snapshots there are.", count, state=state)

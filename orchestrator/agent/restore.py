@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.raw import take_raw
 from orchestrator.agent.snapshot import take
-from orchestrator.agent.source import JOURNAL, RESTORE_FOLDER
+from orchestrator.agent.source import JOURNAL, REPLICA_FOLDER, RESTORE_FOLDER
 from orchestrator.agent.verify import unpack
 
 #: In order. Up to SAVED nothing of the volume has changed; from DONE on there is no way back.
@@ -91,30 +92,38 @@ class Place:
             store.sync_folder(folder)
 
 
-def prepare(
-    source: Path, backups: Path, snapshot: str, *, wait: float, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Unpacks the snapshot beside the live files and proves it; changes nothing else. Raises AgentError."""
-    place = Place(source.absolute())
+@contextmanager
+def preparing(place: Place, backups: Path, what: str, *, wait: float) -> Iterator[None]:
+    """For whoever fills `place.new`, and then begins the journal: an empty folder beside the live files, gone again
+    after any error. Raises AgentError (busy) where a restore is under way."""
     if (journal := place.journal()) is not None and journal.phase != PREPARED:
         raise AgentError(
             f"A restore of {journal.snapshot} was begun and did not end ({journal.phase}).",
             hint="Let `recover` end it first.",
             code="busy",
         )
-    with store.locked(backups, wait=wait, purpose=f"restore {snapshot}"):
-        told = store.load(backups, snapshot)
+    with store.locked(backups, wait=wait, purpose=f"restore of {what}"):
         place.clear()
-        manifest = told.manifest
-        store.check_space(place.root, sum(one.bytes for one in manifest.databases) + manifest.files.bytes)
         place.folder.mkdir(mode=0o700)
         place.new.mkdir(mode=0o700)
         try:
-            warnings = unpack(backups, told, place.new, progress or Progress(None))
-            place.note(Journal(snapshot, PREPARED, raw=manifest.raw))
+            yield
         except BaseException:
             place.clear()
             raise
+
+
+def prepare(
+    source: Path, backups: Path, snapshot: str, *, wait: float, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Unpacks the snapshot beside the live files and proves it; changes nothing else. Raises AgentError."""
+    place = Place(source.absolute())
+    with preparing(place, backups, f"snapshot {snapshot}", wait=wait):
+        told = store.load(backups, snapshot)
+        manifest = told.manifest
+        store.check_space(place.root, sum(one.bytes for one in manifest.databases) + manifest.files.bytes)
+        warnings = unpack(backups, told, place.new, progress or Progress(None))
+        place.note(Journal(snapshot, PREPARED, raw=manifest.raw))
     return {
         "snapshot": snapshot,
         "created": manifest.created,
@@ -157,7 +166,7 @@ def _under_way(place: Place) -> Journal:
 
 def _save(root: Path, backups: Path, release: str, wait: float, progress: Progress) -> str:
     """The id of a snapshot of what is there now: proven if it can be, else raw; "" where there is nothing."""
-    if not any(path.name not in NOT_OURS for path in root.iterdir()):
+    if not any(path.name not in NOT_OURS | {REPLICA_FOLDER} for path in root.iterdir()):
         return ""
     try:
         taken = take(root, backups, release=release, reason="before-restore", wait=wait, progress=progress)

@@ -25,6 +25,7 @@ from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
 from orchestrator.agent.freshness import ALLOWED, judge, parse_age
 from orchestrator.agent.manifest import Entry
+from orchestrator.agent.replica import Replication, Replicator, told_lag
 from orchestrator.agent.retention import Retain, is_past, removable
 from orchestrator.agent.source import has_database
 
@@ -49,6 +50,7 @@ class Config:
     health_file: Path
     project: str = ""
     webhook: bool = False
+    replication: Replication | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
@@ -67,9 +69,15 @@ class Config:
         max_age = parse_age(environment.get("BACKUP_MAX_AGE") or "26h")
         if max_age is None:
             raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], ALLOWED)
-        health_file = Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE)
-        project, webhook = environment.get("BACKUP_PROJECT", ""), bool(environment.get("BACKUP_WEBHOOK_URL"))
-        return cls(cron, retain, max_age, health_file, project, webhook)
+        return cls(
+            cron,
+            retain,
+            max_age,
+            Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE),
+            project=environment.get("BACKUP_PROJECT", ""),
+            webhook=bool(environment.get("BACKUP_WEBHOOK_URL")),
+            replication=Replication.of(environment),
+        )
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
@@ -103,6 +111,7 @@ class Scheduler:
         self.not_before = 0.0
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
         self._metrics = ""
+        self.replicator = Replicator(config.replication, source) if config.replication else None
 
     @property
     def failures(self) -> int:
@@ -111,6 +120,13 @@ class Scheduler:
 
     def run(self) -> None:
         log("info", "the schedule starts", schedule=self.config.cron, retain=str(self.config.retain))
+        try:
+            self._loop()
+        finally:
+            if self.replicator:
+                self.replicator.stop()
+
+    def _loop(self) -> None:
         while True:
             now = datetime.now(UTC)
             due = due_time(self.config.cron, last_good=self.last_good(), now=now)
@@ -279,6 +295,10 @@ class Scheduler:
     def beat(self) -> None:
         """Leaves the verdict for health.sh, valid for a minute of uptime."""
         good, line = self.judged()
+        if self.replicator:
+            self.replicator.tend()
+            keeps_up, told = told_lag(self.replicator.lag(datetime.now(UTC)))
+            good, line = good and keeps_up, f"{line}; {told}"
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + HEARTBEAT_VALID
         text = f"{os.getpid()} {until} {'ok' if good else 'bad'} {' '.join(line.split())}\n"
         part = self.config.health_file.with_name(self.config.health_file.name + ".part")

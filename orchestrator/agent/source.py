@@ -17,6 +17,8 @@ WAL_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 #: At the volume's root while a restore is under way; never part of a snapshot.
 RESTORE_FOLDER = ".restore"
 JOURNAL = "journal.json"
+#: What Litestream keeps on the volume for itself; never part of a snapshot.
+REPLICA_FOLDER = ".litestream"
 SIDECARS = ("-wal", "-shm", "-journal")
 # A zero-byte file passes integrity_check. Under a name like these it is a database that lost everything.
 DATABASE_SUFFIXES = (".db", ".db3", ".sqlite", ".sqlite3")
@@ -117,7 +119,7 @@ def walk(root: Path) -> Iterator[Item | None]:
         with listing:
             for entry in listing:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if path == RESTORE_FOLDER:
+                if path in (RESTORE_FOLDER, REPLICA_FOLDER):
                     continue
                 try:
                     info = entry.stat(follow_symlinks=False)

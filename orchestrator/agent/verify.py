@@ -40,20 +40,24 @@ def verify(backups: Path, snapshot: str, *, wait: float, progress: Progress | No
         store.check_space(backups, sum(database.bytes for database in told.manifest.databases))
         with store.scratch(backups) as scratch:
             _prove(backups, told, scratch, None, progress)
-        verified = format_time(datetime.now(UTC))
-        store.rewrite(backups, replace(told, verified=verified))
+        told = replace(told, verified=format_time(datetime.now(UTC)))
+        store.rewrite(backups, told)
+    return {**proven(told), "seconds": round(time.monotonic() - started, 3)}
+
+
+def proven(told: Snapshot) -> dict[str, Any]:
+    """What is said of a snapshot that has just been proven."""
     return {
         "ok": True,
-        "snapshot": snapshot,
+        "snapshot": told.snapshot,
         "bytes": told.bytes,
         "sha256": told.sha256,
         "release": told.manifest.release,
-        "verified": verified,
+        "verified": told.verified,
         "databases": [
             {"path": one.path, "integrity": "ok", "rows": sum(one.tables.values())} for one in told.manifest.databases
         ],
         "files": told.manifest.files.count,
-        "seconds": round(time.monotonic() - started, 3),
     }
 
 

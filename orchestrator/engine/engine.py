@@ -17,7 +17,7 @@ from orchestrator.engine.client import translated
 from orchestrator.engine.images import Images
 from orchestrator.engine.inside import Inside
 from orchestrator.host import engine_url, unreachable
-from orchestrator.state import Observed, parse_container, parse_network, parse_volume
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume, scratch_volumes
 
 #: Seconds that one engine call may take; a stop may take its grace period besides.
 TIMEOUT = 60
@@ -70,6 +70,7 @@ class Engine(Images, Inside):
             built={str(image["Id"]): datetime.fromtimestamp(image["Created"], UTC) for image in images},
             proxy=volume,
             records=records,
+            scratch=scratch_volumes(listed, project),
         )
 
     def inspect(self, container: str) -> dict[str, Any]:

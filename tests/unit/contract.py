@@ -155,6 +155,22 @@ class Contract:
             self.engine.remove_volume(volume)
         assert volume not in self.engine.observe(self.project).volumes
 
+    def volumes_of_a_rehearsal_are_known_by_their_labels(self) -> None:
+        """Not by a name, which may be anybody's; and a volume keeps the labels that it was made with."""
+        names = {"own": self.project, "theirs": f"{self.project}-other", "data": self.project}
+        for key, project in names.items():
+            marks = {labels.PROJECT: project} | ({} if key == "data" else {labels.ROLE: labels.ROLE_REHEARSAL})
+            body = {"Name": f"{self.project}_rehearsal_{key}", "Driver": "local", "Labels": marks}
+            self.engine.create_volume(body)
+        try:
+            observed = self.engine.observe(self.project)
+            assert observed.scratch == {f"{self.project}_rehearsal_own"}
+            assert observed.volumes >= {f"{self.project}_rehearsal_{key}" for key in names}
+        finally:
+            for key in names:
+                self.engine.remove_volume(f"{self.project}_rehearsal_{key}")
+        assert self.engine.observe(self.project).scratch == frozenset()
+
     def file_of_a_container_that_never_ran(self) -> None:
         """The lock's counter."""
         with self.container("counter", self.body()) as name:

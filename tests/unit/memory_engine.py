@@ -22,7 +22,7 @@ from typing import IO, Any
 from orchestrator import labels, proxy
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
-from orchestrator.state import Observed, parse_container, parse_network, parse_volume
+from orchestrator.state import Observed, parse_container, parse_network, parse_volume, scratch_volumes
 from orchestrator.steps import Image
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -102,6 +102,7 @@ class MemoryEngine(Engine):
         self.containers: dict[str, Container] = {}
         self.networks: dict[str, Mapping[str, Any]] = {}
         self.volumes: dict[str, dict[str, bytes]] = {}
+        self.volume_labels: dict[str, Mapping[str, str]] = {}
         self.scripts: dict[str, Script] = {}
         self.now = datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC)
         self.calls: list[str] = []
@@ -130,14 +131,19 @@ class MemoryEngine(Engine):
         }
         other.networks = dict(self.networks)
         other.volumes = {name: dict(files) for name, files in self.volumes.items()}
+        other.volume_labels = dict(self.volume_labels)
         other.now, other._serial = self.now, self._serial
         return other
 
     # What tests look at
 
+    def _all(self) -> list[Container]:
+        """The containers at this moment: steps that run at the same time may add one while they are looked at."""
+        return list(self.containers.values())
+
     def named(self, name: str) -> Container:
         """A container by name or id; EngineError as the real engine says it."""
-        for container in self.containers.values():
+        for container in self._all():
             if name in (container.name, container.id):
                 return container
         raise EngineError(f"could not look at container {name}: No such container: {name}")
@@ -148,7 +154,7 @@ class MemoryEngine(Engine):
         self._settle()
         containers = {
             c.name: (c.id, c.state == "running", c.loaded, c.config, c.publishes, sorted(c.networks))
-            for c in self.containers.values()
+            for c in self._all()
         }
         files = {
             name: {path: text for path, text in sorted(files.items()) if not path.startswith("config-")}
@@ -160,14 +166,14 @@ class MemoryEngine(Engine):
     def serving(self) -> str:
         """The healthy app container that a running proxy with the port sends requests to now, the first in the order of
         its file; "" if a request would fail."""
-        for container in self.containers.values():
+        for container in self._all():
             if container.service == "proxy" and container.state == "running" and container.ports:
                 return self._answering(container)
         return ""
 
     def _answering(self, container: Container) -> str:
         for host in proxy.upstream_hosts(container.loaded):
-            for app in self.containers.values():
+            for app in self._all():
                 known = app.name == host or host in app.networks.get(next(iter(app.networks), ""), ())
                 near = not app.networks or app.networks.keys() & container.networks.keys()
                 if known and near and app.state == "running" and app.health in ("healthy", "none"):
@@ -220,7 +226,7 @@ class MemoryEngine(Engine):
 
     def observe(self, project: str) -> Observed:
         with self._call("observe"):
-            mine = [c for c in self.containers.values() if c.labels.get(labels.PROJECT) == project]
+            mine = [c for c in self._all() if c.labels.get(labels.PROJECT) == project]
             files: dict[str, bytes] = {}
             for container in sorted(mine, key=lambda c: c.state == "running"):
                 if container.service == "proxy" and container.labels.get(labels.ONEOFF) != "True":
@@ -236,6 +242,9 @@ class MemoryEngine(Engine):
                 built=dict(self.built),
                 proxy=volume,
                 records=records,
+                scratch=scratch_volumes(
+                    [{"Name": name, "Labels": self.volume_labels.get(name)} for name in self.volumes], project
+                ),
             )
 
     def image(self, reference: str) -> Image:
@@ -250,7 +259,7 @@ class MemoryEngine(Engine):
     def disk_usage(self) -> dict[str, Any]:
         with self._call("disk_usage"):
             return {
-                "Containers": [{"Id": c.id, "SizeRw": 10} for c in self.containers.values()],
+                "Containers": [{"Id": c.id, "SizeRw": 10} for c in self._all()],
                 "Volumes": [{"Name": name, "UsageData": {"Size": 5}} for name in self.volumes],
             }
 
@@ -299,7 +308,7 @@ class MemoryEngine(Engine):
         with self._call(f"mounting {volume}"):
             return sorted(
                 c.name
-                for c in self.containers.values()
+                for c in self._all()
                 if c.state == "running"
                 and any(m["Source"] == volume for m in c.body.get("HostConfig", {}).get("Mounts") or [])
             )
@@ -308,7 +317,7 @@ class MemoryEngine(Engine):
         with self._call(f"publishing {port}"):
             return [
                 {"Names": [f"/{c.name}"], "Labels": dict(c.labels)}
-                for c in self.containers.values()
+                for c in self._all()
                 if c.state == "running" and port in c.ports
             ]
 
@@ -322,27 +331,30 @@ class MemoryEngine(Engine):
 
     def remove_network(self, name: str) -> None:
         with self._call(f"remove_network {name}"):
-            used = [c.name for c in self.containers.values() if c.state == "running" and name in c.networks]
+            used = [c.name for c in self._all() if c.state == "running" and name in c.networks]
             if used:
                 raise EngineError(f"could not remove network {name}: it has active endpoints")
             self.networks.pop(name, None)
 
     def create_volume(self, body: Mapping[str, Any]) -> None:
         with self._call(f"create_volume {body['Name']}"):
-            self.volumes.setdefault(body["Name"], {})
+            if body["Name"] not in self.volumes:
+                self.volumes[body["Name"]] = {}
+                self.volume_labels[body["Name"]] = dict(body["Labels"])
 
     def remove_volume(self, name: str) -> None:
         with self._call(f"remove_volume {name}"):
-            mounts = [m for c in self.containers.values() for m in c.body.get("HostConfig", {}).get("Mounts") or []]
+            mounts = [m for c in self._all() for m in c.body.get("HostConfig", {}).get("Mounts") or []]
             if any(mount["Source"] == name for mount in mounts):
                 raise EngineError(f"could not remove volume {name}: volume is in use")
             self.volumes.pop(name, None)
+            self.volume_labels.pop(name, None)
 
     def create_container(
         self, name: str, body: Mapping[str, Any], more_networks: tuple[str, ...] = (), alias: str = ""
     ) -> None:
         with self._call(f"create_container {name}"):
-            if any(c.name == name for c in self.containers.values()):
+            if any(c.name == name for c in self._all()):
                 raise EngineError(f'could not create container {name}: Conflict. "/{name}" is already in use')
             image_id = self.images.get(body["Image"], body["Image"])
             if image_id not in self.images.values():
@@ -371,7 +383,7 @@ class MemoryEngine(Engine):
             for network in container.networks.keys() - self.networks.keys():
                 raise EngineError(f"could not start container {name}: network {network} not found")
             container.publishes = self._outside(container)
-            for other in self.containers.values():
+            for other in self._all():
                 if other is not container and other.state == "running" and other.ports & container.ports:
                     raise EngineError(f"could not start container {name}: Bind failed: port is already allocated")
             container.state, container.exit_code, container.started = "running", 0, self._time()
@@ -383,7 +395,7 @@ class MemoryEngine(Engine):
     def _settle(self) -> None:
         """Proxies that have been started read their file: a moment later, as the image's entrypoint is patient with an
         app that starts beside it. It gives up a file that does not work."""
-        for container in self.containers.values():
+        for container in self._all():
             if container.reading:
                 files, at = self._mounted(container, proxy.PATH)
                 if not self._resolves(files[at].decode(), container) and self._resolves(DEFAULT_UPSTREAM, container):
@@ -395,7 +407,7 @@ class MemoryEngine(Engine):
     def _resolves(self, upstream: str, asking: Container) -> bool:
         """Whether the engine's DNS knows all hosts of the file on a network of the proxy that asks."""
         known: set[str] = set()
-        for other in self.containers.values():
+        for other in self._all():
             for network in other.networks.keys() & asking.networks.keys() if other.state == "running" else ():
                 known |= {other.name, *other.networks[network]}
         return known.issuperset(proxy.upstream_hosts(upstream))
@@ -409,7 +421,7 @@ class MemoryEngine(Engine):
 
     def stop_container(self, name: str, grace: float) -> None:
         with self._call(f"stop_container {name}"):
-            if any(name in (c.name, c.id) for c in self.containers.values()):
+            if any(name in (c.name, c.id) for c in self._all()):
                 container = self.named(name)
                 if container.state == "running":
                     # The engine, too, calls what has stopped unhealthy.
@@ -435,7 +447,7 @@ class MemoryEngine(Engine):
             if container.state != "running":
                 return
             container.publishes = container.publishes or self._outside(container)
-            for other in self.containers.values():
+            for other in self._all():
                 if other is not container and other.state == "running" and other.ports & container.ports:
                     container.networks, container.publishes = before, False
                     raise EngineError(f"could not connect {name} to {network}: port is already allocated")
@@ -455,7 +467,7 @@ class MemoryEngine(Engine):
 
     def read_folder(self, container: str, path: str) -> dict[str, bytes]:
         with self._call(f"read_folder {container} {path}"):
-            if all(container not in (c.name, c.id) for c in self.containers.values()):
+            if all(container not in (c.name, c.id) for c in self._all()):
                 return {}
             found = self.named(container)
             files, at = self._mounted(found, path)
@@ -500,6 +512,8 @@ class MemoryEngine(Engine):
                     return 1, f"{words[4]} is not answered with 200 through the proxy: {probe[1]}"
             elif words[:2] == proxy.use_config("", "", "")[:2]:
                 return self._use_config(running, files, *words[2:])
+            elif words[0].endswith("probe") and running.service != "proxy":
+                return (0, "") if running.health in ("healthy", "none") else (1, "503 Service Unavailable\n")
             elif words[0].endswith("probe") and not self._answering(running):
                 return 1, "502 Bad Gateway\n"
             elif words[0] == "rm":
@@ -551,7 +565,7 @@ class MemoryEngine(Engine):
 
     def logs(self, container: str, tail: int = 20) -> list[str]:
         with self._call(f"logs {container}"):
-            if all(container not in (c.name, c.id) for c in self.containers.values()):
+            if all(container not in (c.name, c.id) for c in self._all()):
                 return []
             found = self.named(container)
             script = self._script(found)
@@ -606,7 +620,7 @@ class MemoryEngine(Engine):
     def remove_image(self, reference: str) -> None:
         with self._call(f"remove_image {reference}"):
             image = self.images.pop(reference, "")
-            used = [c.name for c in self.containers.values() if c.image_id == image]
+            used = [c.name for c in self._all() if c.image_id == image]
             if used and image not in self.images.values():
                 self.images[reference] = image
                 raise EngineError(f"could not remove image {reference}: container {used[0]} is using it")

@@ -73,6 +73,15 @@ def add_orphan(target: MemoryEngine, chance: random.Random) -> None:
     foreign(target, name, chance.choice(["worker", "app"]) if role else "worker", role=role, oneoff=bool(role))
 
 
+def leave_a_rehearsal(target: MemoryEngine, _: random.Random) -> None:
+    name = f"shop_rehearsal_{len(target.calls)}"
+    marks = {labels.PROJECT: "shop", labels.ROLE: labels.ROLE_REHEARSAL}
+    target.create_volume({"Name": name, "Labels": marks})
+    foreign(target, name, "app", role=labels.ROLE_REHEARSAL, oneoff=True)
+    container = target.named(name)
+    container.body = {**container.body, "HostConfig": {"Mounts": [{"Source": name, "Target": "/data"}]}}
+
+
 def leave_a_network(target: MemoryEngine, chance: random.Random) -> None:
     containers = [c for c in target.containers.values() if c.networks]
     if containers:
@@ -88,6 +97,7 @@ DISTURBANCES: tuple[Callable[[MemoryEngine, random.Random], None], ...] = (
     remove_volume,
     add_orphan,
     leave_a_network,
+    leave_a_rehearsal,
 )
 STACKS = (
     STACK,
@@ -152,6 +162,7 @@ def test_one_plan_is_enough_from_any_state(seed: int) -> None:
     left = make(target, now + timedelta(minutes=2))
     assert str(left) == "", f"after\n{plan}"
     assert target.serving(), f"after\n{plan}"
+    assert not target.observe("shop").scratch, f"after\n{plan}"
     services = [c.service for c in target.containers.values()]
     assert set(services) == {"app", "proxy", "backup"}, f"after\n{plan}"
     assert services.count("app") == stack.service("app").replicas, f"after\n{plan}"

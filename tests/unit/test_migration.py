@@ -13,7 +13,18 @@ from orchestrator.errors import EngineError, OrchestratorError
 from orchestrator.report import Reporter
 from orchestrator.steps import Migrate
 from tests.unit.memory_engine import SNAPSHOT, MemoryEngine, Script
-from tests.unit.stacks import CHECK_COMMAND, IMAGES, NEW_APP, PENDING, deployed, later, planned, quiet, with_service
+from tests.unit.stacks import (
+    CHECK_COMMAND,
+    IMAGES,
+    NEW_APP,
+    PENDING,
+    RELEASE,
+    deployed,
+    later,
+    planned,
+    quiet,
+    with_service,
+)
 
 NAME = "shop-app-20261124t101602-ddddddd-migrate"
 
@@ -48,7 +59,7 @@ def test_a_snapshot_first() -> None:
     bodies: list[Any] = []
     target.watch = lambda _: bodies.extend(c.body for c in target.containers.values() if c.name.endswith("-snapshot"))
     assert run(target).facts == {"migrated": True, "snapshot": SNAPSHOT}
-    assert bodies[0]["Cmd"] == ["snapshot", "--reason", "before-migration", "--release", "20261124T101602-ddddddd"]
+    assert bodies[0]["Cmd"] == ["snapshot", "--reason", "before-migration", "--release", RELEASE]
     assert bodies[0]["Image"] == IMAGES["backup"].reference
     assert bodies[0]["HostConfig"]["NetworkMode"] == "none"
     assert len(target.containers) == 3

@@ -367,6 +367,14 @@ def test_a_webhook_gives_the_backup_service_alone_a_way_out(root: Path, url: str
     assert build_stack(for_compose(root, "production", {})).service("backup").networks == ()
 
 
+@pytest.mark.parametrize(("to", "networks"), [("s3://bucket/x", ("outbound",)), ("file:///backups/x", ()), ("", ())])
+def test_a_replica_elsewhere_needs_a_way_out(root: Path, to: str, networks: tuple[str, ...]) -> None:
+    path = root / "config/production.toml"
+    text = re.sub(r"(?ms)^\[backup\.replicate\].*?(?=^\[|\Z)", "", path.read_text())
+    path.write_text(f'{text}\n[backup.replicate]\nto = "{to}"\n')
+    assert build_stack(load(root, "production", {})).service("backup").networks == networks
+
+
 def settings_as_written(root: Path) -> Services:
     return for_compose(root, "production").services
 

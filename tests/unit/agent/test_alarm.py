@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.agent import alarm, metrics, notes, webhook
 from orchestrator.agent.alarm import AGAIN, RETRY
 from orchestrator.agent.errors import AgentError
+from orchestrator.agent.manifest import Entry, Rehearsed, format_time
 from orchestrator.agent.notes import Notes
 
 from .conftest import run_agent
@@ -101,6 +102,7 @@ def test_metrics() -> None:
     found = families(metrics.render(entries, state, project="shop", max_age=timedelta(hours=26), now=NOON))
     assert found["snapshot_last_success_timestamp_seconds"] == {(): NOW - 86400}, "not that of the future"
     assert found["snapshot_last_verified_timestamp_seconds"] == {(): NOW - 2 * 86400}
+    assert "snapshot_last_rehearsed_timestamp_seconds" not in found
     assert found["snapshot_last_attempt_timestamp_seconds"] == {(): NOW}
     assert found["snapshot_last_attempt_success"] == {(): 0}
     assert found["snapshot_consecutive_failures"] == {(): 2}
@@ -110,6 +112,19 @@ def test_metrics() -> None:
     assert families(rendered(-1, state=replace(state, failures=0)))["snapshot_last_attempt_success"] == {(): 1}
     assert families(rendered(-1, project='a"b\\c\nd')), "labels are escaped"
     assert all(re.fullmatch(r"[a-z_]+_(seconds|bytes|success|failures|stored)|snapshot_stored", name) for name in found)
+
+
+def test_only_a_rehearsal_that_passed_counts() -> None:
+    def rehearsed(day: int, result: str) -> Entry:
+        one = entry(day)
+        assert one.detail is not None
+        at = format_time(NOON + timedelta(days=day))
+        how = Rehearsed(at=at, result=result, release="r1", image="i", own_release=True)
+        return replace(one, detail=replace(one.detail, rehearsed=how))
+
+    entries = [rehearsed(-1, "failed"), rehearsed(-3, "passed")]
+    found = families(metrics.render(entries, NEW, project="shop", max_age=timedelta(hours=26), now=NOON))
+    assert found["snapshot_last_rehearsed_timestamp_seconds"] == {(): NOW - 3 * 86400}
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,7 @@ def changed(place: Place) -> tuple[str, dict[str, object], dict[str, bytes]]:
     """A volume that has changed since its snapshot: the snapshot, what it held, and what is there now."""
     make_database(place.data / "links.db", rows=10)
     (place.data / "uploads").mkdir(mode=0o750)
+    make_database(place.data / "uploads" / "deeper" / "index.db", rows=3)
     (place.data / "uploads" / "a.txt").write_text("first")
     (place.data / "key").write_text("secret")
     (place.data / "key").chmod(0o600)
@@ -90,7 +91,7 @@ def whole(place: Place, snapshot: str) -> dict[str, Any]:
 def test_it_is_as_it_was(place: Place, changed: tuple[str, dict[str, object], dict[str, bytes]]) -> None:
     snapshot, before, now = changed
     told = restore.prepare(place.data, place.backups, snapshot, wait=0)
-    assert (told["rows"], told["files"], told["warnings"]) == (10, 2, [])
+    assert (told["rows"], told["files"], told["warnings"]) == (13, 2, [])
     assert picture(place.data) == now, "nothing has changed yet"
     done = restore.switch(place.data, place.backups, release="r2", wait=0)
     assert content(place.data) == before
@@ -233,7 +234,7 @@ def test_a_restore_under_way_is_no_part_of_a_snapshot(
     snapshot, _, _ = changed
     restore.prepare(place.data, place.backups, snapshot, wait=0)
     taken = place.take()
-    assert [database.path for database in taken.manifest.databases] == ["links.db"]
+    assert [database.path for database in taken.manifest.databases] == ["links.db", "uploads/deeper/index.db"]
     assert taken.manifest.files.count == 3
 
 
