@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from orchestrator import create_args, labels
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError
 from orchestrator.report import Reporter, size
+from orchestrator.stack import OUTBOUND
 from orchestrator.state import Observed
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def container(name: str, body: Mapping[str, Any], engine: Engine, grace: float =
             engine.remove_container(name)
 
 
-def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
-    """Runs the agent in its container to its end; its last word, or its error as ours."""
-    engine.start_container(name)
+def result(name: str, engine: Engine, report: Reporter, stdin: Iterable[bytes] | None = None) -> dict[str, Any]:
+    """Runs the agent in its container to its end; its last word, or its error as ours. `stdin` is what it is given."""
+    if stdin is None:
+        engine.start_container(name)
+    else:
+        engine.start_fed(name, stdin)
     last: dict[str, Any] = {}
     for message in _messages(engine.output(name)):
         if message.get("event") == "progress":
@@ -64,23 +68,53 @@ def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
 
 
 def once(
-    session: Session, observed: Observed, command: tuple[str, ...], *, writable: str = ""
+    session: Session,
+    observed: Observed,
+    command: tuple[str, ...],
+    *,
+    writable: str = "",
+    outbound: bool = False,
+    stdin: bool = False,
 ) -> AbstractContextManager[str]:
     """A container of the project's backup image for one command of the agent; the volume with the key `writable` is
-    mounted so, whatever the settings say."""
+    mounted so, whatever the settings say. `outbound`: it talks to remotes. `stdin`: it is given something."""
     stack = session.stack
-    made = body(session, observed, command, role=labels.ROLE_AGENT, writable=writable)
+    network = _outbound(session, observed) if outbound else "none"
+    role = labels.ROLE_AGENT
+    made = body(session, observed, command, role=role, writable=writable, network=network, stdin=stdin)
     return container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", made, session.engine)
 
 
 def body(
-    session: Session, observed: Observed, command: tuple[str, ...], *, role: str, writable: str = ""
+    session: Session,
+    observed: Observed,
+    command: tuple[str, ...],
+    *,
+    role: str,
+    writable: str = "",
+    network: str = "none",
+    stdin: bool = False,
 ) -> dict[str, Any]:
     """The container-create document of `once`."""
     spec = session.stack.service("backup")
     mounts = tuple(replace(m, read_only=m.read_only and m.volume != writable) for m in spec.mounts)
     spec = replace(spec, mounts=mounts)
-    return create_args.oneoff_body(session.stack, spec, image=image(observed, session), command=command, role=role)
+    if network == "none":
+        # Without a way out there is no use for the remotes' secrets.
+        kept = {key: value for key, value in spec.environment.items() if not key.startswith("RCLONE_")}
+        spec = replace(spec, environment=kept)
+    chosen = image(observed, session)
+    return create_args.oneoff_body(
+        session.stack, spec, image=chosen, command=command, role=role, network=network, stdin=stdin
+    )
+
+
+def _outbound(session: Session, observed: Observed) -> str:
+    """The network to the outside, made where there is none: after `down`, or before the first `deploy` with remotes."""
+    network = next(network for network in session.stack.networks if network.key == OUTBOUND)
+    if network.name not in {one.name for one in observed.networks}:
+        session.engine.create_network(create_args.network_body(session.stack, network))
+    return network.name
 
 
 def image(observed: Observed, session: Session) -> str:

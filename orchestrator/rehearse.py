@@ -101,12 +101,12 @@ def scratch(stack: Stack, spec: ServiceSpec, token: str, *, kept: str = "") -> S
     return replace(stack, volumes=tuple(dict.fromkeys(volumes)))
 
 
-def rehearse(session: Session, wanted: str) -> dict[str, Any]:
+def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
     """Rehearses the restore of a snapshot. Raises OrchestratorError, with why in its `outcome`, when it does not
     pass."""
     stack, engine, report = session.stack, session.engine, session.report
     observed = engine.observe(stack.project)
-    entry = restore.chosen(session, observed, wanted)
+    entry = restore.chosen(session, observed, restore.here(session, observed, wanted))
     if entry.get("raw"):
         raise UsageError(
             f"snapshot {entry['snapshot']} holds damaged data as it was, which no app can be asked to live with.",

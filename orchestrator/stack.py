@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from orchestrator.model import Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
@@ -12,6 +13,8 @@ from orchestrator.settings import Settings
 INTERNAL, EDGE = "internal", "edge"
 #: Where the backup service has the volume that it is about.
 DATA = "/data"
+#: The backup service's way out, where it needs one; nobody else is on it.
+OUTBOUND = "outbound"
 TMPFS_OPTIONS = "size=64m,mode=1777,noexec,nosuid,nodev"
 
 
@@ -77,14 +80,25 @@ def build_stack(settings: Settings) -> Stack:
         "BACKUP_RETAIN": str(settings.backup.retain),
         "BACKUP_MAX_AGE": settings.backup.max_age,
     }
-    replicate = settings.backup.replicate
+    backup_settings = settings.backup
+    replicate = backup_settings.replicate
     if replicate.to:
         schedule |= {
             "BACKUP_REPLICATE_TO": replicate.to,
             "BACKUP_REPLICATE_RETENTION": replicate.retention,
             "BACKUP_REPLICATE_PRECISE": replicate.precise,
         }
-    backup = _spec(settings, "backup", services.backup, environment=schedule | dict(services.backup.environment))
+    if backup_settings.remotes:
+        schedule["BACKUP_REMOTES"] = json.dumps(backup_settings.remotes)
+    if backup_settings.encrypt_to:
+        schedule["BACKUP_ENCRYPT_TO"] = json.dumps(backup_settings.encrypt_to)
+    backup = _spec(
+        settings,
+        "backup",
+        services.backup,
+        environment=schedule | dict(services.backup.environment),
+        networks=(OUTBOUND,) if _reaches_out(settings) else (),
+    )
     if replicate.to:
         # Litestream has tables of its own in the databases, and takes their checkpoints over.
         backup = replace(backup, mounts=tuple(replace(m, read_only=m.target != DATA) for m in backup.mounts))
@@ -96,9 +110,13 @@ def build_stack(settings: Settings) -> Stack:
         networks=(
             Network(INTERNAL, f"{project}_{INTERNAL}", internal=True),
             Network(EDGE, f"{project}_{EDGE}", internal=False),
+            *([Network(OUTBOUND, f"{project}_{OUTBOUND}", internal=False)] if _reaches_out(settings) else ()),
         ),
         volumes=tuple(Volume(key, f"{project}_{key}") for key in keys),
-        build=Build(args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}),
+        build=Build(
+            args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}
+            | ({"BACKUP_EXTRAS": " ".join(extras)} if (extras := _extras(settings)) else {})
+        ),
         upstream="app",
         upstream_port=app_port,
         url=f"http://{_shown(host.HTTP_BIND)}:{host.HTTP_PORT}/",
@@ -109,7 +127,18 @@ def build_stack(settings: Settings) -> Stack:
             after=tuple(map(tuple, settings.release.after)),
             hook_timeout=settings.release.hook_timeout,
         ),
+        remotes=tuple(settings.backup.remotes),
     )
+
+
+def _reaches_out(settings: Settings) -> bool:
+    """Whether the backup service needs a network: only what goes out does."""
+    return bool(settings.backup.remotes)
+
+
+def _extras(settings: Settings) -> tuple[str, ...]:
+    """What the backup image holds besides, each a file orchestrator/agent/NAME.requirements.txt: only what is used."""
+    return ("rclone",) if settings.backup.remotes else ()
 
 
 def _shown(bind: str) -> str:

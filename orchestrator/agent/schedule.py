@@ -21,6 +21,7 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from orchestrator.agent import store
+from orchestrator.agent.copies import Copies
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
 from orchestrator.agent.manifest import Entry, prunable
@@ -47,6 +48,7 @@ class Config:
     max_age: timedelta
     health_file: Path
     replication: Replication | None = None
+    remotes: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
@@ -63,7 +65,8 @@ class Config:
         if max_age is None:
             raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], "a duration such as 26h or 90m")
         health_file = Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE)
-        return cls(cron, int(retain), max_age, health_file, Replication.of(environment))
+        remotes = bool(environment.get("BACKUP_REMOTES"))
+        return cls(cron, int(retain), max_age, health_file, Replication.of(environment), remotes)
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
@@ -126,6 +129,7 @@ class Scheduler:
         self.error = ""
         self.waiting_since: datetime | None = None
         self.not_before = 0.0
+        self.copies = Copies(remotes=config.remotes, delay=retry_delay)
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
         self.replicator = Replicator(config.replication, source) if config.replication else None
 
@@ -144,6 +148,8 @@ class Scheduler:
             wait = max((due - now).total_seconds(), self.not_before - time.monotonic())
             if wait <= 0:
                 self.attempt()
+            elif self.copies.due():
+                self.copies.ended(self.child("copy"))
             else:
                 self.beat()
                 time.sleep(min(wait, BEAT))
@@ -168,10 +174,11 @@ class Scheduler:
             return
         # Before the attempt, so that one which hangs is not taken for a volume without a database.
         self.waiting_since = self.waiting_since or datetime.now(UTC)
-        result = self.snapshot()
+        result = self.child("snapshot", "--reason", "schedule", "--source", str(self.source))
         if result.get("event") == "done":
             self.failures, self.error, self.not_before = 0, "", 0.0
             log("info", "snapshot taken", snapshot=result["snapshot"], bytes=result["bytes"], seconds=result["seconds"])
+            self.copies.want()
             self.prune()
             return
         error, code = str(result.get("message", "the snapshot ended without a word")), result.get("code")
@@ -197,10 +204,10 @@ class Scheduler:
         self.failures, self.error, self.waiting_since = 0, reason, None
         self.not_before = time.monotonic() + delay
 
-    def snapshot(self) -> dict[str, Any]:
+    def child(self, verb: str, *more: str) -> dict[str, Any]:
         """One child process; returns its last event."""
-        command = [sys.executable, "-m", "orchestrator.agent", "snapshot", "--quiet", "--reason", "schedule"]
-        command += ["--source", str(self.source), "--backups", str(self.backups), "--wait", str(LOCK_WAIT)]
+        command = [sys.executable, "-m", "orchestrator.agent", verb, "--quiet", *more]
+        command += ["--backups", str(self.backups), "--wait", str(LOCK_WAIT)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             try:
                 while True:
@@ -220,7 +227,7 @@ class Scheduler:
             event = {}
         if event.get("event") in {"done", "error"}:
             return event
-        return {"event": "error", "message": f"The snapshot's process ended with status {child.returncode}."}
+        return {"event": "error", "message": f"The {verb}'s process ended with status {child.returncode}."}
 
     def prune(self) -> None:
         """After a success only; a failure here is told and does no harm."""
@@ -243,6 +250,8 @@ class Scheduler:
             waiting_since=self.waiting_since,
             error=self.error,
         )
+        if good and (wrong := self.copies.judge(datetime.now(UTC), self.config.max_age)):
+            good, line = False, wrong
         if self.replicator:
             self.replicator.tend()
             keeps_up, told = told_lag(self.replicator.lag(datetime.now(UTC)))
