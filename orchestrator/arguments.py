@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from orchestrator.errors import UsageError
 
@@ -156,10 +156,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _names_snapshot(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, `latest`, or an archive's file"
-    )
+def _names_snapshot(made: argparse.ArgumentParser, **optional: Any) -> None:
+    text = "its id, the beginning of it, `latest`, or an archive's file"
+    made.add_argument("snapshot", metavar="SNAPSHOT", help=text, **optional)
     made.add_argument("--from", dest="remote", metavar="REMOTE", default="", help="get it from this remote first")
     made.add_argument("--key", metavar="FILE", type=Path, help="the secret age key, where it is encrypted")
 

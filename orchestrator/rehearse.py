@@ -207,7 +207,7 @@ class _Rehearsal:
     def _boot(self) -> None:
         """The app, migrated as in a restore where it is the release that serves, healthy, and asked once more."""
         spec, booted = self.booted.spec, self.booted
-        made = {"image": booted.image, "role": labels.ROLE_REHEARSAL, "release": booted.release}
+        made: dict[str, Any] = {"image": booted.image, "role": labels.ROLE_REHEARSAL, "release": booted.release}
         if spec.migrate and booted.serves:
             body = create_args.oneoff_body(self.app_stack, spec, command=spec.migrate, **made)
             with self.report.step("bring the data to the schema of the release"):

@@ -209,7 +209,7 @@ def test_a_failure_that_can_not_be_noted_is_told_all_the_same() -> None:
 def test_damaged_data_is_not_rehearsed() -> None:
     target, session = ready(raw=True)
     with pytest.raises(UsageError, match="holds damaged data as it was"):
-        rehearse.rehearse(session, SNAPSHOT)
+        rehearse.rehearse(session, Wanted(SNAPSHOT))
     assert not any("rehearsal" in call for call in target.calls)
 
 
