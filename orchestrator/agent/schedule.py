@@ -174,7 +174,7 @@ class Scheduler:
             return
         # Before the attempt, so that one which hangs is not taken for a volume without a database.
         self.waiting_since = self.waiting_since or datetime.now(UTC)
-        result = self.child("snapshot", "--reason", "schedule", "--source", str(self.source))
+        result = self.snapshot()
         if result.get("event") == "done":
             self.failures, self.error, self.not_before = 0, "", 0.0
             log("info", "snapshot taken", snapshot=result["snapshot"], bytes=result["bytes"], seconds=result["seconds"])
@@ -203,6 +203,9 @@ class Scheduler:
             log("info", "waiting for a database with tables", reason=reason)
         self.failures, self.error, self.waiting_since = 0, reason, None
         self.not_before = time.monotonic() + delay
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.child("snapshot", "--reason", "schedule", "--source", str(self.source))
 
     def child(self, verb: str, *more: str) -> dict[str, Any]:
         """One child process; returns its last event."""

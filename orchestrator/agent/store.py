@@ -160,7 +160,10 @@ def commit(folder: Path, archive: Path, snapshot: Snapshot) -> None:
 
 def same(entry: Entry, snapshot: Snapshot) -> bool:
     """Whether a good entry is of the same data; what was learned later of either does not count."""
-    return not entry.error and entry.detail is not None and entry.detail.sha256 == snapshot.sha256
+    detail = entry.detail
+    if entry.error or detail is None:
+        return False
+    return (detail.sha256, detail.manifest) == (snapshot.sha256, snapshot.manifest)
 
 
 def rewrite(folder: Path, snapshot: Snapshot) -> None:
