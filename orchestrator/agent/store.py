@@ -163,7 +163,7 @@ def same(entry: Entry, snapshot: Snapshot) -> bool:
     detail = entry.detail
     if entry.error or detail is None:
         return False
-    return (detail.sha256, detail.manifest) == (snapshot.sha256, snapshot.manifest)
+    return (detail.bytes, detail.sha256, detail.manifest) == (snapshot.bytes, snapshot.sha256, snapshot.manifest)
 
 
 def rewrite(folder: Path, snapshot: Snapshot) -> None:
