@@ -83,11 +83,16 @@ COPY --from=app-packages /opt/venv /opt/venv
 COPY --from=app-code /opt/app /opt/app
 
 
+# BACKUP_EXTRAS: what the settings ask for besides, each a name with a NAME.requirements.txt.
 FROM builder AS backup-packages
-COPY orchestrator/agent/requirements.txt /opt/requirements.txt
+ARG BACKUP_EXTRAS=""
+COPY orchestrator/agent/requirements.txt orchestrator/agent/rclone.requirements.txt \
+     orchestrator/agent/litestream.requirements.txt /opt/
 RUN python3 -m venv --without-pip /opt/venv \
+ && set -- -r /opt/requirements.txt \
+ && for name in $BACKUP_EXTRAS; do set -- "$@" -r "/opt/$name.requirements.txt"; done \
  && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --only-binary=:all: \
-    --require-hashes -r /opt/requirements.txt \
+    --require-hashes "$@" \
  && find /opt/venv \( -name '*.pyi' -o -name '*.pyx' -o -name '*.c' -o -name '*.h' \) -type f -delete \
  && find /opt/venv -depth -type d \( -name tests -o -name include -o -name sqlite_extra_binaries \) -exec rm -rf {} + \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib \
@@ -98,7 +103,7 @@ FROM builder AS backup-code
 COPY config/probe /opt/probe
 COPY orchestrator/__init__.py /opt/app/orchestrator/__init__.py
 COPY orchestrator/agent /opt/app/orchestrator/agent
-RUN rm -f orchestrator/agent/requirements.txt \
+RUN rm -f orchestrator/agent/*requirements.txt \
  && chmod -R u=rwX,go=rX /opt/app \
  && chmod 0755 /opt/probe \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.model import SNAPSHOTS, SOURCE
 from orchestrator.progress import Progress
 from orchestrator.report import Reporter
+from orchestrator.stack import OUTBOUND
 from orchestrator.state import Observed
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: An archive's name is its snapshot's id with this ending.
 ENDING = ".tar.zst"
+#: The agent's verbs that are about snapshots alone.
+WITHOUT_DATA = ("list", "copy", "fetch", "receive")
 
 
 class AgentFailedError(OrchestratorError):
@@ -51,9 +54,12 @@ def with_engine(body: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     return {**body, "Env": [*body.get("Env", ()), f"ENGINE={engine.version().get('Version', '')}"]}
 
 
-def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
-    """Runs the agent in its container to its end; its last word, or its error as ours."""
-    engine.start_container(name)
+def result(name: str, engine: Engine, report: Reporter, stdin: Iterable[bytes] | None = None) -> dict[str, Any]:
+    """Runs the agent in its container to its end; its last word, or its error as ours. `stdin` is what it is given."""
+    if stdin is None:
+        engine.start_container(name)
+    else:
+        engine.start_fed(name, stdin)
     last: dict[str, Any] = {}
     progress = Progress()
     for message in _messages(engine.output(name)):
@@ -71,26 +77,56 @@ def result(name: str, engine: Engine, report: Reporter) -> dict[str, Any]:
 
 
 def once(
-    session: Session, observed: Observed, command: tuple[str, ...], *, writable: bool = False
+    session: Session,
+    observed: Observed,
+    command: tuple[str, ...],
+    *,
+    writable: bool = False,
+    outbound: bool = False,
+    stdin: bool = False,
 ) -> AbstractContextManager[str]:
     """A container of the project's backup image for one command of the agent; the data is `writable` for a restore,
-    whatever the settings say."""
+    whatever the settings say. `outbound`: it talks to remotes. `stdin`: it is given something."""
     stack = session.stack
-    made = body(session, observed, command, role=labels.ROLE_AGENT, writable=writable)
+    network = _outbound(session, observed) if outbound else "none"
+    role = labels.ROLE_AGENT
+    made = body(session, observed, command, role=role, writable=writable, network=network, stdin=stdin)
     return container(f"{stack.project}-backup-run-{secrets.token_hex(4)}", made, session.engine)
 
 
 def body(
-    session: Session, observed: Observed, command: tuple[str, ...], *, role: str, writable: bool = False
+    session: Session,
+    observed: Observed,
+    command: tuple[str, ...],
+    *,
+    role: str,
+    writable: bool = False,
+    network: str = "none",
+    stdin: bool = False,
 ) -> dict[str, Any]:
     """The container-create document of `once`."""
     spec = session.stack.service("backup")
-    if command == ("list",):
+    if command[0] in WITHOUT_DATA:
         # Without the data, it is never in the way of a restore, which stops all that has the data mounted.
         spec = replace(spec, mounts=tuple(m for m in spec.mounts if m.target == SNAPSHOTS))
     mounts = tuple(replace(m, read_only=m.read_only and not (writable and m.target == SOURCE)) for m in spec.mounts)
     spec = replace(spec, mounts=mounts)
-    return create_args.oneoff_body(session.stack, spec, image=image(observed, session), command=command, role=role)
+    if network == "none":
+        # Without a way out there is no use for the remotes' secrets.
+        kept = {key: value for key, value in spec.environment.items() if not key.startswith("RCLONE_")}
+        spec = replace(spec, environment=kept)
+    chosen = image(observed, session)
+    return create_args.oneoff_body(
+        session.stack, spec, image=chosen, command=command, role=role, network=network, stdin=stdin
+    )
+
+
+def _outbound(session: Session, observed: Observed) -> str:
+    """The network to the outside, made where there is none: after `down`, or before the first `deploy` with remotes."""
+    network = next(network for network in session.stack.networks if network.key == OUTBOUND)
+    if network.name not in {one.name for one in observed.networks}:
+        session.engine.create_network(create_args.network_body(session.stack, network))
+    return network.name
 
 
 def image(observed: Observed, session: Session) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from orchestrator.errors import UsageError
 
@@ -111,7 +111,8 @@ def parser() -> argparse.ArgumentParser:
         "Consistent while the service is written to, checked, with checksums; kept in the backups volume.",
     )
     made.add_argument("--to", metavar="FOLDER", type=Path, help="copy the archive to this folder of the host, too")
-    verb("backups", "list the snapshots")
+    made = verb("backups", "list the snapshots")
+    made.add_argument("--from", dest="remote", metavar="REMOTE", default="", help="those of this remote")
     made = verb(
         "maintenance",
         "answer 503 with a page to everybody, or stop doing so",
@@ -123,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
         "prove a snapshot by reading all of it again",
         "Its checksums, and of each database in it integrity, foreign keys and rows.",
     )
-    made.add_argument("snapshot", metavar="SNAPSHOT", help="its id, the beginning of it, or `latest`")
+    _names_snapshot(made)
     made.add_argument(
         "--rehearse",
         action="store_true",
@@ -136,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
         "Proven beside the live data first; 503 with a page meanwhile; what is there now is kept as a snapshot, and "
         "all is put back if the app is not healthy afterwards.",
     )
-    made.add_argument("snapshot", nargs="?", default="", metavar="SNAPSHOT", help="its id, its beginning, or `latest`")
+    _names_snapshot(made, nargs="?", default="")
     made.add_argument(
         "--at",
         metavar="TIME",
@@ -156,6 +157,13 @@ def parser() -> argparse.ArgumentParser:
     made = verb("compose", "write docker-compose.yml from the settings", "For use without the orchestrator.")
     made.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is not current")
     return top
+
+
+def _names_snapshot(made: argparse.ArgumentParser, **optional: Any) -> None:
+    text = "its id, the beginning of it, `latest`, or an archive's file"
+    made.add_argument("snapshot", metavar="SNAPSHOT", help=text, **optional)
+    made.add_argument("--from", dest="remote", metavar="REMOTE", default="", help="get it from this remote first")
+    made.add_argument("--key", metavar="FILE", type=Path, help="the secret age key, where it is encrypted")
 
 
 def _count(text: str) -> int:

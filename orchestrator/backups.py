@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator import agent_run, lock, restore
+from orchestrator import agent_run, lock, offsite, restore
 from orchestrator.agent_run import ENDING
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.model import SNAPSHOTS
@@ -21,7 +21,7 @@ from orchestrator.session import Session
 
 
 def backup(session: Session, to: Path | None) -> dict[str, Any]:
-    """Takes a snapshot now, and copies its archive to the host's folder `to`."""
+    """Takes a snapshot now, and copies its archive to the host's folder `to` and to the remotes of the settings."""
     if to is not None:
         check_folder(to)
     observed = session.engine.observe(session.stack.project)
@@ -40,12 +40,18 @@ def backup(session: Session, to: Path | None) -> dict[str, Any]:
         if to is not None:
             with session.report.step(f"copy {answer['snapshot']} to {to}"):
                 outcome["file"] = str(_copy(agent, session, answer, to))
+    if session.stack.remotes:
+        outcome["copied"] = offsite.copy(session, observed, answer["snapshot"])
     return outcome | {"warnings": session.report.warnings}
 
 
-def backups(session: Session) -> dict[str, Any]:
-    """The snapshots there are, newest first."""
+def backups(session: Session, remote: str = "") -> dict[str, Any]:
+    """The snapshots there are, newest first; with `remote`, there."""
+    if remote:
+        remote = offsite.remote_of(session.stack.remotes, remote)
     observed = session.engine.observe(session.stack.project)
+    if remote:
+        return {"snapshots": offsite.listed(session, observed, remote)}
     with agent_run.once(session, observed, ("list",)) as agent:
         return {"snapshots": agent_run.result(agent, session.engine, session.report)["snapshots"]}
 

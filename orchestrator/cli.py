@@ -175,7 +175,9 @@ def backup(options: argparse.Namespace) -> int:
 
     result = run(_session(options), options.to)
     text = f"snapshot {result['snapshot']}: {size(result['bytes'])}, sha256 {result['sha256']}"
-    return _answer(options, result, text + (f"\ncopied to {result['file']}" if "file" in result else ""))
+    text += f"\ncopied to {result['file']}" if "file" in result else ""
+    text += "".join(f"\n{one['snapshot']} is on {one['remote']}" for one in result.get("copied", ()))
+    return _answer(options, result, text)
 
 
 def backups(options: argparse.Namespace) -> int:
@@ -183,7 +185,7 @@ def backups(options: argparse.Namespace) -> int:
     from orchestrator.backups import backups as run
     from orchestrator.report import size, table
 
-    result = run(_session(options))
+    result = run(_session(options), options.remote)
     rows = [
         [
             entry["snapshot"],
@@ -203,11 +205,13 @@ def backups(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     from orchestrator import rehearse
+    from orchestrator.restore import Wanted
     from orchestrator.restore import verify as run
 
+    wanted = Wanted(options.snapshot, options.remote, options.key)
     if options.rehearse:
         _give_way()
-    result = (rehearse.rehearse if options.rehearse else run)(_session(options), options.snapshot)
+    result = (rehearse.rehearse if options.rehearse else run)(_session(options), wanted)
     rows = sum(database["rows"] for database in result["databases"])
     databases = ", ".join(database["path"] for database in result["databases"])
     what = f"{databases or 'no databases'} with {rows} rows, {result['files']} files"
@@ -216,6 +220,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
+    from orchestrator.restore import Wanted
     from orchestrator.restore import restore as run
 
     ask = _ask(options)
@@ -228,7 +233,8 @@ def restore(options: argparse.Namespace) -> int:
 
     if bool(options.snapshot) == bool(options.at):
         raise UsageError("restore wants a SNAPSHOT or --at TIME.", hint="`backups` lists the snapshots.")
-    result = run(_session(options), options.snapshot, confirm, at=options.at)
+    wanted = Wanted(options.snapshot, options.remote, options.key)
+    result = run(_session(options), wanted, confirm, at=options.at)
     text = f"restored {result['restored']} ({result['seconds']:.1f} s)"
     if options.at:
         text += f", as of the last change before it ({result['state_of']})"

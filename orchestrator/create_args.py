@@ -206,14 +206,27 @@ def container_body(
 
 
 def oneoff_body(
-    stack: Stack, spec: ServiceSpec, *, image: str, command: tuple[str, ...], role: str, release: str = ""
+    stack: Stack,
+    spec: ServiceSpec,
+    *,
+    image: str,
+    command: tuple[str, ...],
+    role: str,
+    release: str = "",
+    network: str = "none",
+    stdin: bool = False,
 ) -> dict[str, Any]:
     """A container of the service's image, user, data and limits that runs one command and is then removed.
 
-    It gets no network: a migration and a snapshot need the volume alone.
+    It gets no network unless one is named: a migration and a snapshot need the volume alone. `stdin` lets it be given
+    something when it starts.
     """
-    body = alone_body(stack, spec, image=image, role=role, release=release)
-    return body | {"Cmd": list(command), "Healthcheck": {"Test": ["NONE"]}}
+    alone = alone_body(stack, spec, image=image, role=role, release=release)
+    body = alone | {"Cmd": list(command), "Healthcheck": {"Test": ["NONE"]}}
+    body["HostConfig"] = body["HostConfig"] | {"NetworkMode": network}
+    if stdin:
+        body |= {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True}
+    return body
 
 
 def alone_body(stack: Stack, spec: ServiceSpec, *, image: str, role: str, release: str = "") -> dict[str, Any]:

@@ -16,9 +16,10 @@ SOURCE, SNAPSHOTS = "/data", "/backups"
 
 RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
 
-#: An environment variable with such a name is never shown.
+#: An environment variable with such a name is never shown. Of rclone's nearly every one may be a secret.
 SECRET_NAME = re.compile(
-    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|WEBHOOK|(^|[_.])KEY($|_)|DATABASE_URL", re.IGNORECASE
+    r"^(.*\.)?RCLONE_|SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|PRIVATE|WEBHOOK|(^|[_.])KEY($|_)|DATABASE_URL",
+    re.IGNORECASE,
 )
 
 
@@ -135,6 +136,8 @@ class Stack:
     upstream_port: int
     url: str
     releases: Releases = Releases()
+    #: Where copies of the snapshots are, as rclone names it.
+    remotes: tuple[str, ...] = ()
 
     def service(self, name: str) -> ServiceSpec:
         """The service of that name; KeyError if there is none."""

@@ -101,12 +101,12 @@ def scratch(stack: Stack, spec: ServiceSpec, token: str, *, kept: str = "") -> S
     return replace(stack, volumes=tuple(dict.fromkeys(volumes)))
 
 
-def rehearse(session: Session, wanted: str) -> dict[str, Any]:
+def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
     """Rehearses the restore of a snapshot. Raises OrchestratorError, with why in its `outcome`, when it does not
     pass."""
     stack, engine, report = session.stack, session.engine, session.report
     observed = engine.observe(stack.project)
-    entry = restore.chosen(session, observed, wanted)
+    entry = restore.chosen(session, observed, restore.here(session, observed, wanted))
     if entry.get("raw"):
         raise UsageError(
             f"snapshot {entry['snapshot']} holds damaged data as it was, which no app can be asked to live with.",
@@ -207,7 +207,7 @@ class _Rehearsal:
     def _boot(self) -> None:
         """The app, migrated as in a restore where it is the release that serves, healthy, and asked once more."""
         spec, booted = self.booted.spec, self.booted
-        made = {"image": booted.image, "role": labels.ROLE_REHEARSAL, "release": booted.release}
+        made: dict[str, Any] = {"image": booted.image, "role": labels.ROLE_REHEARSAL, "release": booted.release}
         if spec.migrate and booted.serves:
             body = create_args.oneoff_body(self.app_stack, spec, command=spec.migrate, **made)
             with self.report.step("bring the data to the schema of the release"):

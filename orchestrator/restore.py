@@ -8,11 +8,13 @@ taken away; the agent's journal on the volume says how far it got.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from orchestrator import agent_run, create_args, labels, lock, maintenance, proxy
+from orchestrator import agent_run, create_args, labels, lock, maintenance, offsite, proxy
 from orchestrator.errors import OrchestratorError, RolledBack, UsageError
 from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.model import ServiceSpec
@@ -21,6 +23,7 @@ from orchestrator.proxy_plan import proof
 from orchestrator.release import live_containers
 from orchestrator.services import wait_timeout
 from orchestrator.session import Session
+from orchestrator.stack import OUTBOUND
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import SwitchTraffic
 
@@ -28,18 +31,44 @@ LATEST = "latest"
 MIGRATION_TIMEOUT = 600.0
 
 
-def verify(session: Session, wanted: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which snapshot is meant: an id, the beginning of one, `latest`, or an archive's file; of a remote with `remote`.
+    `key` is the file of the secret age key where it is encrypted."""
+
+    snapshot: str
+    remote: str = ""
+    key: Path | None = None
+
+
+def verify(session: Session, wanted: Wanted) -> dict[str, Any]:
     """Reads a snapshot again and proves it: checksums, integrity, foreign keys, rows. Raises when it is not good."""
     observed = session.engine.observe(session.stack.project)
-    entry = chosen(session, observed, wanted)
+    entry = chosen(session, observed, here(session, observed, wanted))
     with session.report.step(f"verify {entry['snapshot']}"):
         answer = _agent(session, observed, "verify", entry["snapshot"])
     return {key: value for key, value in answer.items() if key != "event"}
 
 
+def here(session: Session, observed: Observed, wanted: Wanted) -> str:
+    """What names the snapshot in the backups volume, after it was brought there from a remote or a file."""
+    keys = offsite.secret_keys(wanted.key)
+    if wanted.remote:
+        remote = offsite.remote_of(session.stack.remotes, wanted.remote)
+        entry = choose(offsite.listed(session, observed, remote), wanted.snapshot)
+        return offsite.fetch(session, observed, remote, entry["snapshot"], keys)
+    if offsite.is_file(wanted.snapshot):
+        return offsite.receive(session, observed, Path(wanted.snapshot), keys)
+    return wanted.snapshot
+
+
 def chosen(session: Session, observed: Observed, wanted: str) -> dict[str, Any]:
+    """The snapshot of the volume that is meant. Raises UsageError."""
+    return choose(_agent(session, observed, "list")["snapshots"], wanted)
+
+
+def choose(listed: Sequence[Mapping[str, Any]], wanted: str) -> dict[str, Any]:
     """The listed snapshot that is meant: its id, the beginning of one, or `latest`. Raises UsageError."""
-    listed = _agent(session, observed, "list")["snapshots"]
     good = [entry for entry in listed if not entry.get("error")]
     if wanted == LATEST:
         proven = [entry for entry in good if not entry.get("raw")]
@@ -57,7 +86,7 @@ def chosen(session: Session, observed: Observed, wanted: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def restore(session: Session, wanted: str, confirm: Callable[[str], None], *, at: str = "") -> dict[str, Any]:
+def restore(session: Session, wanted: Wanted, confirm: Callable[[str], None], *, at: str = "") -> dict[str, Any]:
     """Brings a snapshot back, or, out of the replica, the state `at` a moment. `confirm` is told what will be replaced,
     and raises to refuse."""
     began = time.monotonic()
@@ -66,7 +95,7 @@ def restore(session: Session, wanted: str, confirm: Callable[[str], None], *, at
     if at:
         what, prepare = f"the state of {at}", ["--at", at]
     else:
-        entry = chosen(session, observed, wanted)
+        entry = chosen(session, observed, here(session, observed, wanted))
         what, prepare = f"snapshot {entry['snapshot']} of {entry.get('created')}", [str(entry["snapshot"])]
     confirm(f"Replace the data of {stack.project} by {what}? What is there now is kept as a snapshot.")
     with lock.held(stack.project, agent_run.image(observed, session), engine, report.say):
@@ -115,9 +144,11 @@ def unfinished(observed: Observed) -> bool:
     return any(container.role == labels.ROLE_RESTORE for container in observed.oneoffs)
 
 
-def _agent(session: Session, observed: Observed, *command: str, writable: bool = False) -> dict[str, Any]:
+def _agent(
+    session: Session, observed: Observed, *command: str, writable: bool = False, outbound: bool = False
+) -> dict[str, Any]:
     """Runs the agent once on the project's volumes."""
-    with agent_run.once(session, observed, command, writable=writable) as name:
+    with agent_run.once(session, observed, command, writable=writable, outbound=outbound) as name:
         return agent_run.result(name, session.engine, session.report)
 
 
@@ -146,7 +177,9 @@ class _Restore:
         # Before anything is interrupted: unpacked and proven beside the live files.
         with self.report.step(f"prove and unpack {self.what}"):
             arguments = ("restore", "prepare", *self.prepare)
-            self.prepared = _agent(self.session, self.observed, *arguments, writable=True)
+            # A replica may be elsewhere.
+            outbound = "--at" in arguments and any(network.key == OUTBOUND for network in self.stack.networks)
+            self.prepared = _agent(self.session, self.observed, *arguments, writable=True, outbound=outbound)
         for warning in self.prepared.get("warnings", ()):
             self.report.warn(warning)
         try:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.agent import bech32
 from orchestrator.model import SNAPSHOTS, SOURCE
 
 
@@ -51,6 +52,9 @@ PortText = Annotated[str, Meta(pattern=r"^([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|6
 Address = Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|::1?|[0-9a-f:]+:[0-9a-f]*)$")]
 ImageName = Annotated[str, Meta(pattern=r"^[a-z0-9][\w./:@-]*$")]
 VolumeKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+#: rclone's way to say a folder: the name of a remote, then a path there.
+RemotePath = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,29}:[\w./@+=-]*$")]
+AgeKey = Annotated[str, Meta(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]
 VolumePath = Annotated[str, Meta(pattern=r"^/[^:]+(:ro)?$")]
 Restart = Literal["no", "always", "on-failure", "unless-stopped"]
 
@@ -185,6 +189,27 @@ class Backup(Struct, frozen=True, kw_only=True):
     ]
     retain: Retain = Retain()
     replicate: Replicate = Replicate()
+    remotes: Annotated[
+        list[RemotePath],
+        _means(
+            'where checked copies of all snapshots go, as rclone names it: `["offsite:bucket/golinks"]`; each is '
+            "configured by `RCLONE_CONFIG_<NAME>_...` in `[services.backup.environment]`"
+        ),
+    ] = []
+    encrypt_to: Annotated[
+        list[AgeKey], _means("public age keys; with any, copies on remotes are encrypted so that only these read them")
+    ] = []
+
+    def __post_init__(self) -> None:
+        if self.encrypt_to and not self.remotes:
+            raise ValueError("`encrypt_to` says how copies on `remotes` are encrypted, and there are none")
+        if len(set(self.remotes)) < len(self.remotes):
+            raise ValueError("`remotes` names one of them twice")
+        for key in self.encrypt_to:
+            try:
+                bech32.decode(key, "age")
+            except ValueError as error:
+                raise ValueError(f"`encrypt_to` holds {key}: {error}") from None
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -214,6 +239,12 @@ class File(Struct, frozen=True, kw_only=True):
     services: Services
     release: Release = Release()
     backup: Backup
+
+    def __post_init__(self) -> None:
+        names = {remote.partition(":")[0] for remote in self.backup.remotes}
+        for variable in sorted(f"RCLONE_CONFIG_{name.upper()}_TYPE" for name in names):
+            if variable not in self.services.backup.environment:
+                raise ValueError(f"`backup.remotes` needs {variable} in `services.backup.environment`")
 
 
 class Key(typing.NamedTuple):
@@ -321,6 +352,8 @@ _BY_KEY = {
     "path": "must be a path that begins with /",
     "before": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
     "after": 'must be a list of commands, each a list of words: [["./check", "--all"]]',
+    "remotes": 'must be a list of rclone paths, such as ["offsite:bucket/golinks"]',
+    "encrypt_to": 'must be a list of public age keys: ["age1..."]',
     "volumes": 'must be an absolute path, such as "/data" or "/data:ro"',
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from msgspec.structs import asdict
@@ -58,14 +59,6 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
     return ServiceSpec(**(fields | more))  # type: ignore[arg-type]
 
 
-def _reaches_out(settings: Settings) -> bool:
-    """Whether the backup service has anything to say to the outside."""
-    # In a compose file, a variable that may stay empty is taken to be: a file cannot decide on a network later.
-    webhook = settings.host.BACKUP_WEBHOOK_URL not in ("", "${BACKUP_WEBHOOK_URL:-}")
-    replica = settings.backup.replicate.to
-    return webhook or (bool(replica) and not replica.startswith("file:"))
-
-
 def build_stack(settings: Settings) -> Stack:
     """The whole stack of one environment."""
     host, services = settings.host, settings.services
@@ -87,13 +80,18 @@ def build_stack(settings: Settings) -> Stack:
         "BACKUP_PROJECT": project,
         "BACKUP_WEBHOOK_URL": host.BACKUP_WEBHOOK_URL,
     }
-    replicate = settings.backup.replicate
+    backup_settings = settings.backup
+    replicate = backup_settings.replicate
     if replicate.to:
         schedule |= {
             "BACKUP_REPLICATE_TO": replicate.to,
             "BACKUP_REPLICATE_RETENTION": replicate.retention,
             "BACKUP_REPLICATE_PRECISE": replicate.precise,
         }
+    if backup_settings.remotes:
+        schedule["BACKUP_REMOTES"] = json.dumps(backup_settings.remotes)
+    if backup_settings.encrypt_to:
+        schedule["BACKUP_ENCRYPT_TO"] = json.dumps(backup_settings.encrypt_to)
     outbound = (OUTBOUND,) if _reaches_out(settings) else ()
     backup = _spec(
         settings,
@@ -116,7 +114,10 @@ def build_stack(settings: Settings) -> Stack:
             *(Network(key, f"{project}_{key}", internal=False) for key in outbound),
         ),
         volumes=tuple(Volume(key, f"{project}_{key}") for key in keys),
-        build=Build(args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}),
+        build=Build(
+            args={"PYTHON_IMAGE": host.PYTHON_IMAGE, "NGINX_IMAGE": host.NGINX_IMAGE}
+            | ({"BACKUP_EXTRAS": " ".join(extras)} if (extras := _extras(settings)) else {})
+        ),
         upstream="app",
         upstream_port=app_port,
         url=f"http://{_shown(host.HTTP_BIND)}:{host.HTTP_PORT}/",
@@ -127,7 +128,22 @@ def build_stack(settings: Settings) -> Stack:
             after=tuple(map(tuple, settings.release.after)),
             hook_timeout=settings.release.hook_timeout,
         ),
+        remotes=tuple(settings.backup.remotes),
     )
+
+
+def _reaches_out(settings: Settings) -> bool:
+    """Whether the backup service needs a network: to tell of trouble, or to bring copies elsewhere."""
+    # In a compose file, a variable that may stay empty is taken to be: a file cannot decide on a network later.
+    webhook = settings.host.BACKUP_WEBHOOK_URL not in ("", "${BACKUP_WEBHOOK_URL:-}")
+    replica = settings.backup.replicate.to
+    return webhook or bool(settings.backup.remotes) or (bool(replica) and not replica.startswith("file:"))
+
+
+def _extras(settings: Settings) -> tuple[str, ...]:
+    """What the backup image holds besides, each a file orchestrator/agent/NAME.requirements.txt: only what is used."""
+    used = {"rclone": settings.backup.remotes, "litestream": settings.backup.replicate.to}
+    return tuple(name for name, needed in used.items() if needed)
 
 
 def _shown(bind: str) -> str:

@@ -54,7 +54,15 @@ def _parse(arguments: list[str]) -> Options:
     snapshot = verbs.add_parser("snapshot", parents=[source, backups, run], help="take a snapshot now")
     snapshot.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
     snapshot.add_argument("--reason", default="manual", help="why: manual, schedule, before-migration, ...")
-    verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
+    listing = verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
+    listing.add_argument("--from", dest="remote", default="", metavar="REMOTE", help="those of a remote")
+    verbs.add_parser("copy", parents=[backups, run], help="copy what the remotes lack (BACKUP_REMOTES), and check it")
+    fetch = verbs.add_parser("fetch", parents=[backups, run], help="bring a remote's snapshot into this volume")
+    fetch.add_argument("snapshot", metavar="ID")
+    fetch.add_argument("--from", dest="remote", required=True, metavar="REMOTE")
+    fetch.add_argument("--key", action="store_true", help="the first line of stdin is the secret keys")
+    receive = verbs.add_parser("receive", parents=[backups, run], help="take an archive from stdin into this volume")
+    receive.add_argument("--bytes", type=int, required=True, help="its size; before it comes a line of secret keys")
     verify = verbs.add_parser("verify", parents=[backups, run], help="read a snapshot again and prove it")
     verify.add_argument("snapshot", metavar="ID")
     restore = verbs.add_parser("restore", parents=[source, backups, run], help="bring a snapshot back, step by step")
@@ -86,6 +94,9 @@ class Options:
     step: str
     evidence: str
     at: str
+    remote: str
+    key: bool
+    bytes: int
 
 
 def _catch_signals() -> None:
@@ -129,6 +140,8 @@ def _run(options: Options) -> int:
         emit("done", **_restore(options, progress))
     elif options.verb == "rehearse":
         emit("done", **_rehearse(options, progress))
+    elif options.verb in {"copy", "fetch", "receive"} or (options.verb == "list" and options.remote):
+        emit("done", **_elsewhere(options, progress))
     elif options.verb == "list":
         emit("done", snapshots=_listed(options.backups))
     elif options.verb == "notify":
@@ -160,6 +173,32 @@ def _listed(backups: Path) -> list[dict[str, Any]]:
         retain = Retain()  # A list must be had even where the schedule refuses its settings.
     kept = reasons(there, retain, datetime.now(UTC))
     return [entry.to_dict() | {"kept": list(kept.get(entry.snapshot, ()))} for entry in there]
+
+
+def _elsewhere(options: Options, progress: Progress) -> dict[str, Any]:
+    """The verbs about snapshots that are, or come from, somewhere else."""
+    from orchestrator.agent import age, incoming, offsite
+    from orchestrator.agent.rclone import Remote
+
+    if options.verb == "copy":
+        os.nice(10)
+        config = offsite.Config.of(os.environ)
+        return offsite.copy_all(options.backups, config, wait=options.wait, progress=progress)
+    if options.verb == "list":
+        return {"snapshots": [copy.to_dict() for copy in offsite.listed(Remote(options.remote))[0]]}
+    # By stdin: neither the command line nor the environment nor any disk ever holds a secret key.
+    given = sys.stdin.buffer.readline(64 * 1024).split() if options.verb == "receive" or options.key else []
+    identities = [age.identity(word.decode("ascii", errors="replace")) for word in given]
+    if options.verb == "receive":
+        source = sys.stdin.buffer
+        size, wait = options.bytes, options.wait
+        made = incoming.receive(options.backups, source, size, identities, wait=wait, progress=progress)
+    else:
+        remote = Remote(options.remote)
+        made = offsite.fetch(
+            options.backups, remote, options.snapshot, identities, wait=options.wait, progress=progress
+        )
+    return {"snapshot": made.snapshot, "bytes": made.bytes, "sha256": made.sha256}
 
 
 def _restore(options: Options, progress: Progress) -> dict[str, Any]:

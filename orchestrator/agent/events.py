@@ -43,6 +43,10 @@ class Progress:
         if time.monotonic() - self._last >= INTERVAL:
             self._send()
 
+    def reach(self, count: int) -> None:
+        """What somebody else counts: bytes since the phase began."""
+        self.advance(max(0, count - self._bytes))
+
     def end(self) -> None:
         self._total = max(self._total, self._bytes)
         self._bytes = self._total

@@ -24,7 +24,7 @@ _ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{7}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CREATED = "%Y-%m-%dT%H:%M:%SZ"
 # Only in the file beside the archive: what is not known while the archive is still being written.
-SIDECAR_KEYS = frozenset({"snapshot", "bytes", "sha256", "verified", "rehearsed"})
+SIDECAR_KEYS = frozenset({"snapshot", "bytes", "sha256", "verified", "rehearsed", "remotes"})
 #: How a rehearsal ended.
 PASSED, FAILED = "passed", "failed"
 
@@ -121,7 +121,9 @@ class Rehearsed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A committed snapshot: its id, its archive's size and sha256, when it was last verified, its last rehearsal."""
+    """A committed snapshot: its id, its archive's size and sha256, when it was last verified, its last rehearsal.
+
+    `remotes` are those that hold a checked copy: `{"offsite:bucket": {"at": time, "checked": true}}`."""
 
     snapshot: str
     bytes: int
@@ -129,12 +131,14 @@ class Snapshot:
     manifest: Manifest
     verified: str | None = None
     rehearsed: Rehearsed | None = None
+    remotes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `<id>.json`."""
         head = {"snapshot": self.snapshot, "bytes": self.bytes, "sha256": self.sha256, "verified": self.verified}
         rehearsed = asdict(self.rehearsed) if self.rehearsed else None
-        return {**head, "rehearsed": rehearsed, **self.manifest.to_dict()}
+        remotes = {"remotes": {name: dict(copy) for name, copy in self.remotes.items()}} if self.remotes else {}
+        return {**head, "rehearsed": rehearsed, **remotes, **self.manifest.to_dict()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,7 @@ class Entry:
             "databases": [database.path for database in manifest.databases],
             "files": manifest.files.count,
             "raw": manifest.raw,
+            "remotes": sorted(self.detail.remotes),
         }
         return {**document, "error": self.error} if self.error else document
 
@@ -231,6 +236,7 @@ def parse_snapshot(document: object) -> Snapshot:
         manifest=manifest,
         verified=verified,
         rehearsed=None if rehearsed is None else parse_rehearsed(_mapping(rehearsed, "rehearsed")),
+        remotes={name: _mapping(copy, "remotes") for name, copy in _mapping(top.get("remotes", {}), "remotes").items()},
     )
 
 

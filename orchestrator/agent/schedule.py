@@ -21,6 +21,7 @@ from cronsim import CronSim, CronSimError
 
 from orchestrator.agent import alarm, metrics, store
 from orchestrator.agent import notes as memory
+from orchestrator.agent.copies import Copies
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
 from orchestrator.agent.freshness import ALLOWED, judge, parse_age
@@ -51,6 +52,7 @@ class Config:
     project: str = ""
     webhook: bool = False
     replication: Replication | None = None
+    remotes: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
@@ -77,6 +79,7 @@ class Config:
             project=environment.get("BACKUP_PROJECT", ""),
             webhook=bool(environment.get("BACKUP_WEBHOOK_URL")),
             replication=Replication.of(environment),
+            remotes=bool(environment.get("BACKUP_REMOTES")),
         )
 
 
@@ -109,6 +112,7 @@ class Scheduler:
         self.error = self.notes.error
         self.waiting_since: datetime | None = None
         self.not_before = 0.0
+        self.copies = Copies(remotes=config.remotes, delay=retry_delay)
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
         self._metrics = ""
         self.replicator = Replicator(config.replication, source) if config.replication else None
@@ -133,6 +137,8 @@ class Scheduler:
             wait = max((due - now).total_seconds(), self.not_before - time.monotonic())
             if wait <= 0:
                 self.attempt()
+            elif self.copies.due():
+                self.copies.ended(self.child("copy"))
             else:
                 self.beat()
                 self.tell()
@@ -165,6 +171,7 @@ class Scheduler:
             self.error, self.not_before = "", 0.0
             self.note(0)
             log("info", "snapshot taken", snapshot=result["snapshot"], bytes=result["bytes"], seconds=result["seconds"])
+            self.copies.want()
             self.prune()
             return
         error, code = str(result.get("message", "the snapshot ended without a word")), result.get("code")
@@ -284,13 +291,16 @@ class Scheduler:
 
     def judged(self) -> tuple[bool, str]:
         """Whether the backups are healthy, and why."""
-        return judge(
+        good, line = judge(
             now=datetime.now(UTC),
             last_good=self.last_good(),
             max_age=self.config.max_age,
             waiting_since=self.waiting_since,
             error=self.error,
         )
+        if good and (wrong := self.copies.judge(datetime.now(UTC), self.config.max_age)):
+            good, line = False, wrong
+        return good, line
 
     def beat(self) -> None:
         """Leaves the verdict for health.sh, valid for a minute of uptime."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from orchestrator.agent.errors import ROOM, AgentError
 from orchestrator.agent.manifest import (
@@ -29,6 +31,8 @@ from orchestrator.agent.manifest import (
 )
 
 LOCK = ".lock"
+#: Held by whoever copies to or from elsewhere, for as long as the network takes.
+TRANSFER_LOCK = ".transfer.lock"
 RESERVE = 32 * 1024 * 1024
 _COMMITTING = SIDECAR_SUFFIX + PART_SUFFIX
 
@@ -45,10 +49,17 @@ def sidecar_path(folder: Path, snapshot: str) -> Path:
 def locked(folder: Path, *, wait: float, purpose: str) -> Iterator[None]:
     """The folder's exclusive lock; waits up to `wait` seconds, then raises AgentError (busy) that names the holder.
 
-    The lock is the kernel's and dies with its owner; the text in the file only says who it is. Whoever gets it finds
-    the folder without a killed run's remains.
+    Whoever gets it finds the folder without a killed run's remains.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with exclusive(folder, LOCK, wait=wait, purpose=purpose):
+        clean(folder)
+        yield
+
+
+@contextmanager
+def exclusive(folder: Path, name: str, *, wait: float, purpose: str) -> Iterator[None]:
+    """One of the folder's locks. It is the kernel's and dies with its owner; the text in it only says who that is."""
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait
         while True:
@@ -62,7 +73,6 @@ def locked(folder: Path, *, wait: float, purpose: str) -> Iterator[None]:
         owner = {"purpose": purpose, "pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-        clean(folder)
         yield
         os.ftruncate(descriptor, 0)
     finally:
@@ -130,8 +140,8 @@ def _mib(count: int) -> str:
 def commit(folder: Path, archive: Path, snapshot: Snapshot) -> None:
     """Makes a closed and synced archive a snapshot. Nothing is overwritten; after a failure nothing is left."""
     target, sidecar = archive_path(folder, snapshot.snapshot), sidecar_path(folder, snapshot.snapshot)
-    if sidecar.exists() and _entry(folder, snapshot.snapshot).detail == snapshot:
-        return  # the same data twice within a second: the same snapshot
+    if sidecar.exists() and same(_entry(folder, snapshot.snapshot), snapshot):
+        return  # the same data twice within a second, or back from a remote: the same snapshot
     if target.exists() or sidecar.exists():
         raise AgentError(f"There is a snapshot {snapshot.snapshot} already.")
     mark = folder / (snapshot.snapshot + _COMMITTING)
@@ -146,6 +156,14 @@ def commit(folder: Path, archive: Path, snapshot: Snapshot) -> None:
         target.unlink(missing_ok=True)
         mark.unlink(missing_ok=True)
         raise
+
+
+def same(entry: Entry, snapshot: Snapshot) -> bool:
+    """Whether a good entry is of the same data; what was learned later of either does not count."""
+    detail = entry.detail
+    if entry.error or detail is None:
+        return False
+    return (detail.bytes, detail.sha256, detail.manifest) == (snapshot.bytes, snapshot.sha256, snapshot.manifest)
 
 
 def rewrite(folder: Path, snapshot: Snapshot) -> None:
@@ -176,6 +194,17 @@ def _write_synced(path: Path, snapshot: Snapshot) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def digest(path: Path) -> str:
+    """A file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(file: BinaryIO) -> None:
+    """What was written to the file is on the disk."""
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

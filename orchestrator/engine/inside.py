@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import requests
@@ -114,6 +114,20 @@ class Inside(Client):
         """What a container writes to its standard output from its start to its end."""
         with translated(f"read the output of {container}"):
             yield from self.api.logs(container, stream=True, follow=True, stderr=False)
+
+    def start_fed(self, container: str, pieces: Iterable[bytes]) -> None:
+        """Starts a container and writes the pieces to its standard input, over the engine's connection alone. One that
+        ends before it has read all is no error here: what it says tells why."""
+        with translated(f"attach to {container}"):
+            connection: Any = self.api.attach_socket(container, params={"stdin": 1, "stream": 1})
+        try:
+            with translated(f"start container {container}"):
+                self.api.start(container)
+            with suppress(ConnectionError):
+                for piece in pieces:
+                    getattr(connection, "_sock", connection).sendall(piece)
+        finally:
+            getattr(connection, "_response", connection).close()
 
     def events(self, container: str, since: str, seconds: float) -> Iterator[tuple[str, str]]:
         """The container's events, (what happened, exit code or ""), in the `seconds` from `since` on.

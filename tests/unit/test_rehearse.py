@@ -15,6 +15,7 @@ from orchestrator.apply import apply
 from orchestrator.errors import EngineError, Locked, NoEngine, OrchestratorError, UsageError
 from orchestrator.model import Mount, Stack, Volume
 from orchestrator.plan import plan_down
+from orchestrator.restore import Wanted
 from orchestrator.session import Session
 from orchestrator.state import Observed
 from orchestrator.status import last_rehearsal, last_snapshot
@@ -91,7 +92,7 @@ def evidence(body: dict[str, Any]) -> dict[str, Any]:
 def test_it_passes() -> None:
     target, session = ready()
     seen, before = bodies(target), target.picture()
-    result = rehearse.rehearse(session, "latest")
+    result = rehearse.rehearse(session, Wanted("latest"))
     assert (result["ok"], result["snapshot"], result["rehearsal"]) == (True, SNAPSHOT, PASSED)
     assert result["warnings"] == ["an owner"]
     assert target.picture() == before
@@ -113,7 +114,7 @@ def test_nothing_of_the_stack_is_within_reach() -> None:
         made.update(set(target.volumes) - kept)
 
     target.watch = watch
-    rehearse.rehearse(session, "latest")
+    rehearse.rehearse(session, Wanted("latest"))
     for part, body in seen.items():
         host = body["HostConfig"]
         assert (host["NetworkMode"], host["PortBindings"], host["RestartPolicy"]) == ("none", {}, {"Name": "no"})
@@ -153,7 +154,7 @@ def test_it_does_not_pass(part: str, script: Script, told: str) -> None:
     noted = PASSED | {"result": "failed", "reason": told}
     target.scripts["shop-rehearsal-judge"] = says(JUDGED | {"ok": False, "rehearsal": noted})
     with pytest.raises(OrchestratorError, match=f"{SNAPSHOT} did not pass its rehearsal with .*{told}") as caught:
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert caught.value.exit_code == 1
     assert caught.value.outcome["rehearsal"] == noted
     assert caught.value.outcome["ok"] is False
@@ -168,7 +169,7 @@ def test_healthy_and_then_not() -> None:
     assert APP.healthcheck
     target.commands[APP.healthcheck.test] = (1, "503 later")
     with pytest.raises(OrchestratorError, match="was healthy, but is not any more") as caught:
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert "503 later" in caught.value.detail
 
 
@@ -179,7 +180,7 @@ def test_lost_rows_are_named() -> None:
     target.scripts["shop-rehearsal-judge"] = says(JUDGED | {"ok": False, "rehearsal": noted, "differences": rows})
     before = target.picture()
     with pytest.raises(OrchestratorError, match="the data is not what the snapshot holds") as caught:
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert caught.value.detail == tuple(rows)
     assert caught.value.outcome["rehearsal"] == noted
     assert target.picture() == before
@@ -191,7 +192,7 @@ def test_what_says_nothing_about_the_snapshot_is_not_noted(code: str) -> None:
     seen = bodies(target)
     target.scripts["shop-rehearsal-restore"] = failing("not now.", code)
     with pytest.raises(OrchestratorError, match=r"^not now\.$"):
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert list(seen) == ["restore"]
 
 
@@ -200,7 +201,7 @@ def test_a_failure_that_can_not_be_noted_is_told_all_the_same() -> None:
     target.scripts["shop-rehearsal-app"] = Script(exits=1)
     target.scripts["shop-rehearsal-judge"] = failing("there is no snapshot.", "missing")
     with pytest.raises(OrchestratorError, match="app exited with code 1") as caught:
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert session.report.warnings[-1] == "that it failed could not be noted: there is no snapshot."
     assert caught.value.outcome["rehearsal"]["result"] == "failed"
 
@@ -208,7 +209,7 @@ def test_a_failure_that_can_not_be_noted_is_told_all_the_same() -> None:
 def test_damaged_data_is_not_rehearsed() -> None:
     target, session = ready(raw=True)
     with pytest.raises(UsageError, match="holds damaged data as it was"):
-        rehearse.rehearse(session, SNAPSHOT)
+        rehearse.rehearse(session, Wanted(SNAPSHOT))
     assert not any("rehearsal" in call for call in target.calls)
 
 
@@ -216,7 +217,7 @@ def calls() -> list[tuple[int, str]]:
     """What is called of the engine, numbered, from when the lock is held."""
     target, session = ready()
     before = len(target.calls)
-    rehearse.rehearse(session, "latest")
+    rehearse.rehearse(session, Wanted("latest"))
     made = list(enumerate(target.calls[before:], 1))
     held = next(n for n, call in made if call.startswith("inspect shop-deploy-lock"))
     return [(n, call) for n, call in made if n > held]
@@ -234,7 +235,7 @@ def test_whatever_fails_nothing_is_left(error: BaseException, *, had_effect: boo
         before = target.picture()
         failure = Failure(target, at, after=had_effect, error=error)
         with suppress(OrchestratorError, KeyboardInterrupt):
-            rehearse.rehearse(session, "latest")
+            rehearse.rehearse(session, Wanted("latest"))
         assert failure.happened or call.startswith("events"), "which is left in its middle"
         assert target.picture() == before, call
 
@@ -245,7 +246,7 @@ def test_killed_anywhere_the_next_deployment_leaves_nothing_of_it() -> None:
         before = target.picture()
         failure = Failure(target, at, after=True, error=Killed())
         with suppress(Killed):
-            rehearse.rehearse(session, "latest")
+            rehearse.rehearse(session, Wanted("latest"))
         assert failure.happened or call.startswith("events"), "which is left in its middle"
         target.fails = lambda *_: None
         target.containers = {key: c for key, c in target.containers.items() if c.name != "shop-deploy-lock"}
@@ -263,7 +264,7 @@ def remains(target: MemoryEngine) -> None:
     at = next(n for n, call in calls() if call.startswith("start_container shop-rehearsal-app"))
     Failure(target, at, after=True, error=Killed())
     with pytest.raises(Killed):
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     target.fails = lambda *_: None
     target.remove_container("shop-deploy-lock")
 
@@ -274,7 +275,7 @@ def test_the_next_rehearsal_takes_away_what_is_left() -> None:
     remains(target)
     assert len(target.observe("shop").scratch) == 2
     _, session = ready(target)
-    assert rehearse.rehearse(session, "latest")["ok"]
+    assert rehearse.rehearse(session, Wanted("latest"))["ok"]
     assert target.picture() == before
 
 
@@ -309,14 +310,14 @@ def test_while_one_is_under_way_others_are_told_so() -> None:
         if call.startswith("start_container shop-rehearsal-app"):
             target.watch = lambda _: None
             with pytest.raises(Locked) as caught:
-                rehearse.rehearse(session, "latest")
+                rehearse.rehearse(session, Wanted("latest"))
             errors.append(caught.value.message)
             with pytest.raises(Locked) as caught:
-                restore.restore(session, "latest", lambda _: None)
+                restore.restore(session, Wanted("latest"), lambda _: None)
             errors.append(caught.value.message)
 
     target.watch = watch
-    assert rehearse.rehearse(session, "latest")["ok"]
+    assert rehearse.rehearse(session, Wanted("latest"))["ok"]
     assert len(errors) == 2
     assert all("a rehearsal of shop is under way" in error for error in errors)
 
@@ -356,7 +357,7 @@ def test_an_older_releases_settings_and_no_migration() -> None:
     assert (found.spec.pids, found.spec.image) == (128, IMAGES["app"].id)
     _, session = ready(target, SHOP)
     seen = bodies(target)
-    rehearse.rehearse(session, "latest")
+    rehearse.rehearse(session, Wanted("latest"))
     assert list(seen) == ["restore", "app", "judge"], "today's migration is not this release's"
     assert seen["app"]["Image"] == IMAGES["app"].id
 
@@ -379,7 +380,7 @@ def test_otherwise_the_one_that_serves_with_a_warning(entry: dict[str, Any], ima
 def test_the_warning_is_in_the_result_and_in_the_evidence() -> None:
     target, session = ready(release="lost")
     seen = bodies(target)
-    result = rehearse.rehearse(session, "latest")
+    result = rehearse.rehearse(session, Wanted("latest"))
     assert "rehearsed with the release that serves" in result["warnings"][0]
     assert evidence(seen["judge"])["own_release"] is False
 
@@ -400,7 +401,7 @@ def test_what_compose_has_started() -> None:
 
 def test_changed_secrets_are_named() -> None:
     _, session = ready(stack=with_service("app", SHOP, environment={"SECRET_KEY": "new"}), made=deployed(SHOP))
-    assert "secret values are today's: SECRET_KEY" in rehearse.rehearse(session, "latest")["warnings"]
+    assert "secret values are today's: SECRET_KEY" in rehearse.rehearse(session, Wanted("latest"))["warnings"]
 
 
 def test_the_engine_goes_away() -> None:
@@ -409,7 +410,7 @@ def test_the_engine_goes_away() -> None:
     start = at + len(target.calls)
     target.fails = lambda number, *_: NoEngine("the engine went away.") if number >= start else None
     with pytest.raises(NoEngine):
-        rehearse.rehearse(session, "latest")
+        rehearse.rehearse(session, Wanted("latest"))
     assert any("takes away what the rehearsal has left" in warning for warning in session.report.warnings)
 
 

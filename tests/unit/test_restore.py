@@ -80,7 +80,7 @@ def test_refused_it_changes_nothing() -> None:
         raise UsageError("no")
 
     with pytest.raises(UsageError, match="no"):
-        restore.restore(session, "latest", refuse)
+        restore.restore(session, restore.Wanted("latest"), refuse)
     assert target.picture() == before
     assert not [call for call in target.calls if "lock" in call]
 

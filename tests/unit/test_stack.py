@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from orchestrator.context import recipe
+from orchestrator.create_args import oneoff_body
+from orchestrator.engine import context_files
+from orchestrator.errors import UsageError
 from orchestrator.model import Mount, Port, Stack, Volume
 from orchestrator.settings import load
 from orchestrator.stack import build_stack
@@ -94,6 +99,65 @@ def test_the_data_is_whatever_volume_the_backup_service_has(root: Path) -> None:
     stack = built(root)
     assert stack.data_volume == Volume("store", "golinks_store")
     assert STACK.data_volume == Volume("data", "shop_data")
+
+
+def test_remotes_bring_a_way_out_rclone_and_nothing_else(root: Path) -> None:
+    before = built(root)
+    path = root / "config/production.toml"
+    remotes = '[backup]\nremotes = ["offsite:bucket/golinks"]\n'
+    variables = '[services.backup.environment]\nRCLONE_CONFIG_OFFSITE_TYPE = "s3"\n\n[services.backup.health]'
+    text = path.read_text().replace("[backup]\n", remotes).replace("[services.backup.health]", variables)
+    path.write_text(text)
+    stack = built(root)
+    assert stack.remotes == ("offsite:bucket/golinks",)
+    assert stack.service("backup").networks == ("outbound",)
+    assert {n.name: n.internal for n in stack.networks}["golinks_outbound"] is False
+    assert [service.networks for service in stack.services[:2]] == [service.networks for service in before.services[:2]]
+    assert stack.build.args["BACKUP_EXTRAS"] == "rclone"
+    assert "BACKUP_EXTRAS" not in before.build.args
+    assert not [key for key in before.service("backup").environment if "REMOTE" in key or "ENCRYPT" in key]
+    assert json.loads(stack.service("backup").environment["BACKUP_REMOTES"]) == ["offsite:bucket/golinks"]
+    # The image is another one; the app's and the proxy's are the same.
+    recipes = [
+        {
+            name: recipe(ROOT, name, one.build.args, context_files(ROOT), {}).digest
+            for name in ("app", "proxy", "backup")
+        }
+        for one in (before, stack)
+    ]
+    assert [name for name in recipes[0] if recipes[0][name] != recipes[1][name]] == ["backup"]
+    # Only a container that talks to a remote knows its secrets, or has a network.
+    body = oneoff_body(stack, stack.service("backup"), image="i", command=("list",), role="agent")
+    assert body["HostConfig"]["NetworkMode"] == "none"
+    assert "OpenStdin" not in body
+    given = oneoff_body(
+        stack, stack.service("backup"), image="i", command=("x",), role="agent", network="golinks_outbound", stdin=True
+    )
+    assert (given["HostConfig"]["NetworkMode"], given["OpenStdin"], given["StdinOnce"]) == (
+        "golinks_outbound",
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('remotes = ["Offsite:x"]', "must be a list of rclone paths"),
+        ('remotes = [":s3,secret=x:bucket"]', "must be a list of rclone paths"),
+        ('remotes = ["offsite:x"]', "needs RCLONE_CONFIG_OFFSITE_TYPE"),
+        ('remotes = ["offsite:x", "offsite:x"]', "names one of them twice"),
+        ('encrypt_to = ["age1x"]', "must be a list of public age keys"),
+        (f'remotes = ["offsite:x"]\nencrypt_to = ["age1{"q" * 58}"]', "its checksum is wrong"),
+        (f'encrypt_to = ["age1{"q" * 58}"]', "there are none"),
+    ],
+)
+def test_wrong_remotes_are_told(root: Path, lines: str, told: str) -> None:
+    path = root / "config/production.toml"
+    path.write_text(path.read_text().replace("[backup]\n", f"[backup]\n{lines}\n"))
+    with pytest.raises(UsageError) as caught:
+        built(root)
+    assert told in "\n".join(caught.value.detail)
 
 
 def test_lookup() -> None:
