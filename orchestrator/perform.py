@@ -291,14 +291,15 @@ def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
 
 
 def _fail_if_ended(container: state.ObservedContainer, engine: Engine) -> None:
-    if not container.running:
-        raise _ended(container, str(container.exit_code), engine)
-    if container.restarts:
-        raise _ended(container, _first_exit(container, engine), engine)
+    if container.running and not container.restarts:
+        return
+    # The state of one that runs again has forgotten its exit code; of one that is just started again, it says 0.
+    code = "" if container.running or not container.exit_code else str(container.exit_code)
+    raise _ended(container, code or _first_exit(container, engine) or ("" if container.running else "0"), engine)
 
 
 def _first_exit(container: state.ObservedContainer, engine: Engine) -> str:
-    """The exit code of a container that runs again: its state has forgotten it. "" if the engine has, too."""
+    """The exit code of a container when it ended for the first time; "" if the engine has forgotten it."""
     began, again = (state.moment(text) for text in (container.created, container.started))
     for event, code in engine.events(container.name, container.created, (again - began).total_seconds() + 1):
         if event == "die":

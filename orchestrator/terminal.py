@@ -16,7 +16,8 @@ from orchestrator.engine import Engine
 
 def attach(engine: Engine, container: str, command: list[str]) -> int:
     """Runs `command` with this terminal as its own, in raw mode until it ends; returns its exit code."""
-    with engine.open_terminal(container, command) as (exec_id, connection):
+    with engine.open_terminal(container, command) as (exec_id, connection, early):
+        os.write(sys.stdout.fileno(), early)
         _joined(engine, exec_id, connection)
     return engine.exit_code(exec_id)
 

@@ -164,10 +164,7 @@ class Replicator:
         """To be called every few seconds."""
         now = time.monotonic()
         if self.child is not None and self.child.poll() is not None:
-            self.failures += 1
-            pause = min(FIRST_RESTART * 2 ** min(self.failures - 1, 16), LAST_RESTART)
-            log("error", "litestream ended", code=self.child.returncode, again_in=pause)
-            self.child, self._start_at = None, now + pause
+            self._again(now, f"it ended with code {self.child.returncode}")
         if self.child is None or now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
             paths = replicable(self.source)
@@ -183,10 +180,20 @@ class Replicator:
         self.listen.unlink(missing_ok=True)
         # It shares the container's memory limit with the snapshots.
         environment = {"GOMEMLIMIT": "96MiB", **os.environ}
-        self.child = subprocess.Popen(
-            [self.program, "replicate", "-no-expand-env", "-config", str(self.config)], env=environment
-        )
+        command = [self.program, "replicate", "-no-expand-env", "-config", str(self.config)]
+        try:
+            self.child = subprocess.Popen(command, env=environment)
+        except OSError as error:
+            # Snapshots go on without it; that the replica is behind is told.
+            self._again(time.monotonic(), str(error))
+            return
         log("info", "replication starts", databases=list(self.paths))
+
+    def _again(self, now: float, why: str) -> None:
+        self.failures += 1
+        pause = min(FIRST_RESTART * 2 ** min(self.failures - 1, 16), LAST_RESTART)
+        log("error", "litestream does not run", reason=why, again_in=pause)
+        self.child, self._start_at = None, now + pause
 
     def lag(self, now: datetime) -> float | None:
         """Seconds of writes that only this host has, at most; None while there is nothing to replicate."""

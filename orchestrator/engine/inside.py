@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import IO, Any
 
 import requests
 from docker.errors import APIError, NotFound
-from docker.utils.socket import STDERR, frames_iter
+from docker.utils.socket import STDERR
 
 from orchestrator.engine.client import Client, translated
 from orchestrator.errors import OrchestratorError
@@ -51,7 +52,7 @@ class Inside(Client):
         command = list(command)
         with translated(f"run {' '.join(command)} in {container}"):
             made = self.api.exec_create(container, command)
-            output = self.api.exec_start(made["Id"])
+            output = b"".join(piece for _, piece in self._frames(made["Id"]))
             return self.exit_code(made["Id"]), output.decode(errors="replace")
 
     def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
@@ -59,32 +60,44 @@ class Inside(Client):
         command = list(command)
         with translated(f"run {' '.join(command)} in {container}"):
             made = self.api.exec_create(container, command)
-            with self._started(made["Id"], tty=False) as connection:
-                for number, piece in frames_iter(connection, tty=False):  # type: ignore[no-untyped-call]
-                    stream = err if number == STDERR else out
-                    stream.write(piece)
-                    stream.flush()
+            for number, piece in self._frames(made["Id"]):
+                stream = err if number == STDERR else out
+                stream.write(piece)
+                stream.flush()
             return self.exit_code(made["Id"])
 
-    @contextmanager
-    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket]]:
-        """Starts a command with a terminal of its own: the exec's id and the connection to it, until the block ends."""
-        with translated(f"run a command in {container}"):
-            made = self.api.exec_create(container, list(command), stdin=True, tty=True)
-        with self._started(made["Id"], tty=True) as connection:
-            # docker-py wraps a local socket in a file object; a remote one comes as it is.
-            yield str(made["Id"]), getattr(connection, "_sock", connection)
+    def _frames(self, exec_id: str) -> Iterator[tuple[int, bytes]]:
+        """Starts an exec: (stream, what was written to it) as it comes.
+
+        docker-py's exec_start reads from the socket, past the buffer of the answer's head: what comes together with
+        the head is lost there. Without an upgrade of the connection, the output is the answer's body.
+        https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+        """
+        api: Any = self.api
+        answer = api._post_json(api._url("/exec/{0}/start", exec_id), data={"Tty": False, "Detach": False}, stream=True)
+        with closing(answer):
+            api._raise_for_status(answer)
+            with suppress(AttributeError):  # over ssh there is no socket, and no timeout on it
+                api._disable_socket_timeout(api._get_raw_response_socket(answer))
+            while len(head := answer.raw.read(8)) == 8:
+                number, size = struct.unpack(">BxxxL", head)
+                yield number, answer.raw.read(size)
 
     @contextmanager
-    def _started(self, exec_id: str, *, tty: bool) -> Iterator[Any]:
-        """Starts an exec; the connection to it. docker-py hangs the answer on the connection, and both are a cycle:
-        unless the answer is closed, the descriptor stays open until the garbage collector comes by."""
-        with translated("start a command"):
-            connection: Any = self.api.exec_start(exec_id, tty=tty, socket=True)
+    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket, bytes]]:
+        """Starts a command with a terminal of its own: the exec's id, the connection to it until the block ends, and
+        what has come of it already."""
+        with translated(f"run a command in {container}"):
+            made = self.api.exec_create(container, list(command), stdin=True, tty=True)
+            connection: Any = self.api.exec_start(made["Id"], tty=True, socket=True)
+        # docker-py hangs the answer on the connection, and both are a cycle: unless the answer is closed, the
+        # descriptor stays open until the garbage collector comes by.
+        answer = getattr(connection, "_response", connection)
         try:
-            yield connection
+            # A local socket is wrapped in a file object; a remote one comes as it is.
+            yield made["Id"], getattr(connection, "_sock", connection), _buffered(answer)
         finally:
-            getattr(connection, "_response", connection).close()
+            answer.close()
 
     def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
         with translated("resize the terminal"):
@@ -156,3 +169,17 @@ class Inside(Client):
                 if "timed out" not in str(error):
                     raise
                 raise OrchestratorError(f"{container} did not end within {timeout:.0f} s.") from error
+
+
+def _buffered(answer: Any) -> bytes:
+    """What was read from the connection together with the answer's head."""
+    file = getattr(getattr(getattr(answer, "raw", None), "_fp", None), "fp", None)
+    connection = getattr(getattr(file, "raw", None), "_sock", None)
+    if file is None or connection is None:
+        return b""
+    timeout = connection.gettimeout()
+    connection.setblocking(False)
+    try:
+        return bytes(file.peek())
+    finally:
+        connection.settimeout(timeout)

@@ -163,7 +163,7 @@ class Project:
         process = subprocess.Popen(
             [*command, *arguments],
             cwd=root or self.root,
-            env=self.env,
+            env=self.env | {"COLUMNS": "300"},  # a table that is not broken into lines
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -189,9 +189,9 @@ class Contract:
     def a_command_with_a_terminal(self) -> None:
         with self.container("terminal", self.body()) as name:
             self.engine.start_container(name)
-            with self.engine.open_terminal(name, TERMINAL) as (identity, connection):
+            with self.engine.open_terminal(name, TERMINAL) as (identity, connection, early):
                 self.engine.resize_terminal(identity, 24, 80)
-                said = b"".join(iter(lambda: connection.recv(100), b""))
+                said = early + b"".join(iter(lambda: connection.recv(100), b""))
             assert said.replace(b"\r", b"") == b"said\n"
             assert self.engine.exit_code(identity) == 4
 

@@ -549,14 +549,14 @@ class MemoryEngine(Engine):
         return code
 
     @contextmanager
-    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket]]:
+    def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket, bytes]]:
         code, text = self.run_in(container, command)
         near, far = socket.socketpair()
         with far:
             far.sendall(text.encode())
         self.ended.append(code)
         with near:
-            yield str(len(self.ended) - 1), near
+            yield str(len(self.ended) - 1), near, b""
 
     def resize_terminal(self, exec_id: str, rows: int, columns: int) -> None:
         with self._call(f"resize_terminal {exec_id} {rows} {columns}"):
