@@ -10,10 +10,19 @@ from orchestrator.agent.notes import Notes
 from orchestrator.agent.retention import is_past
 
 FILE = "metrics.prom"
+LAG_STEP = 15
 
 
-def render(entries: Iterable[Entry], notes: Notes, *, project: str, max_age: timedelta, now: datetime) -> str:
-    """One gauge after the other; one whose time has not come yet is left out."""
+def render(
+    entries: Iterable[Entry],
+    notes: Notes,
+    *,
+    project: str,
+    max_age: timedelta,
+    now: datetime,
+    lag: float | None = None,
+) -> str:
+    """One gauge after the other; one whose time has not come yet is left out. `lag` is the replica's, in seconds."""
     entries = tuple(entries)
     good = [entry for entry in entries if entry.good and is_past(entry, now)]
     newest = max(good, key=lambda entry: entry.created, default=None)
@@ -59,6 +68,12 @@ def render(entries: Iterable[Entry], notes: Notes, *, project: str, max_age: tim
         "last_rehearsed_timestamp_seconds",
         "When a restore of one was last rehearsed with success.",
         max(rehearsed).timestamp() if rehearsed else None,
+    )
+    # In steps, so that the file is not written every few seconds.
+    gauge(
+        "replica_lag_seconds",
+        f"How far the replica is behind, in steps of {LAG_STEP} s.",
+        None if lag is None else lag // LAG_STEP * LAG_STEP,
     )
     for state, count in states.items():
         gauge("stored", "Snapshots there are.", count, state=state)

@@ -116,6 +116,7 @@ class Scheduler:
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
         self._metrics = ""
         self.replicator = Replicator(config.replication, source) if config.replication else None
+        self.lag: float | None = None
 
     @property
     def failures(self) -> int:
@@ -210,7 +211,12 @@ class Scheduler:
         try:
             entries, now = self.entries(), datetime.now(UTC)
             text = metrics.render(
-                entries, self.notes, project=self.config.project, max_age=self.config.max_age, now=now
+                entries,
+                self.notes,
+                project=self.config.project,
+                max_age=self.config.max_age,
+                now=now,
+                lag=self.lag,
             )
             if text != self._metrics:
                 memory.write(self.backups / metrics.FILE, text, mode=0o644)
@@ -307,7 +313,8 @@ class Scheduler:
         good, line = self.judged()
         if self.replicator:
             self.replicator.tend()
-            keeps_up, told = told_lag(self.replicator.lag(datetime.now(UTC)))
+            self.lag = self.replicator.lag(datetime.now(UTC))
+            keeps_up, told = told_lag(self.lag)
             good, line = good and keeps_up, f"{line}; {told}"
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + HEARTBEAT_VALID
         text = f"{os.getpid()} {until} {'ok' if good else 'bad'} {' '.join(line.split())}\n"

@@ -114,6 +114,12 @@ def test_metrics() -> None:
     assert all(re.fullmatch(r"[a-z_]+_(seconds|bytes|success|failures|stored)|snapshot_stored", name) for name in found)
 
 
+def test_how_far_a_replica_is_behind_is_told_in_steps() -> None:
+    for lag, told in ((None, None), (3.0, 0.0), (44.9, 30.0)):
+        text = metrics.render([], NEW, project="shop", max_age=timedelta(hours=26), now=NOON, lag=lag)
+        assert families(text).get("snapshot_replica_lag_seconds") == (None if told is None else {(): told})
+
+
 def test_only_a_rehearsal_that_passed_counts() -> None:
     def rehearsed(day: int, result: str) -> Entry:
         one = entry(day)
