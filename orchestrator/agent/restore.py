@@ -27,6 +27,9 @@ from orchestrator.agent.verify import unpack
 PREPARED, SAVED, MOVING, PLACING, PLACED, DONE = "prepared", "saved", "moving", "placing", "placed", "done"
 #: Of the way back: what was placed goes away, then what was moved comes back.
 CLEARING, RETURNING = "clearing", "returning"
+#: Bytes kept free for the way back and the end: their notes and folders need some, also where another program has
+#: filled the disk meanwhile.
+SPARE = 256 * 1024
 #: What a file system keeps at its root for itself.
 NOT_OURS = frozenset({RESTORE_FOLDER, "lost+found"})
 
@@ -48,6 +51,7 @@ class Place:
         self.root = source
         self.folder = source / RESTORE_FOLDER
         self.new, self.old, self.rejected = (self.folder / name for name in ("new", "old", "rejected"))
+        self.spare = self.folder / "spare"
 
     def journal(self) -> Journal | None:
         """How far a restore got; None when there is none under way."""
@@ -73,6 +77,15 @@ class Place:
         part.replace(self.folder / JOURNAL)
         store.sync_folder(self.folder)
         return journal
+
+    def keep_spare(self) -> None:
+        with self.spare.open("wb") as file:
+            file.write(os.urandom(SPARE))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def use_spare(self) -> None:
+        self.spare.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """The journal last: without it what is left here means nothing."""
@@ -111,6 +124,7 @@ def prepare(
         place.new.mkdir(mode=0o700)
         try:
             warnings = unpack(backups, told, place.new, progress or Progress(None))
+            place.keep_spare()
             place.note(Journal(snapshot, PREPARED, raw=manifest.raw))
         except BaseException:
             place.clear()
@@ -178,6 +192,7 @@ def undo(source: Path) -> dict[str, Any]:
         raise AgentError(
             f"The restore of {journal.snapshot} has ended.", hint=f"Restore {journal.safety} instead.", code="usage"
         )
+    place.use_spare()
     if journal.phase == MOVING:
         journal = place.note(replace(journal, phase=RETURNING))
     if journal.phase in (PLACING, PLACED):
@@ -197,6 +212,7 @@ def finish(source: Path) -> dict[str, Any]:
     journal = _under_way(place)
     if journal.phase not in (PLACED, DONE):
         raise AgentError(f"The restore of {journal.snapshot} has not got that far ({journal.phase}).", code="usage")
+    place.use_spare()
     place.note(replace(journal, phase=DONE))
     place.clear()
     return {"snapshot": journal.snapshot, "safety_snapshot": journal.safety, "result": "restored"}
