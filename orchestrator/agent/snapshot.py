@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from orchestrator.agent import store
 from orchestrator.agent.archive import ArchiveWriter
-from orchestrator.agent.database import Facts, copy_database
+from orchestrator.agent.database import Facts, copy_database, remove_copy
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.manifest import (
@@ -112,7 +112,7 @@ class _Run:
             self._warn_about(found.path, fact)
             if short:
                 raise AgentError(f"The copy of {found.path} shrank while it was archived.", code="damaged")
-            copy.unlink()
+            remove_copy(copy)
             databases.append(_describe(found, fact, way, size, sha256))
         # Uploads after the databases: a row that names a file then finds it.
         count, size = self._add_others(writer, {found.path for found in there.databases})
