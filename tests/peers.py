@@ -1,4 +1,4 @@
-"""What is got for the tests and benchmarks: base images, and both versions of Compose."""
+"""What is got for the tests and benchmarks: base images, both versions of Compose, and Litestream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator import bases as base_images
 from orchestrator.engine import connect
 
 COMPOSE_V2 = "usr/libexec/docker/cli-plugins/docker-compose"
+LITESTREAM = Path(__file__).parent / "bench" / "snapshots" / "litestream.requirements.txt"
 
 
 def bases(client: docker.DockerClient) -> Mapping[str, str]:
@@ -57,7 +59,7 @@ def compose_v1() -> list[str]:
 def compose_v2() -> list[str]:
     """The command of Compose v2: got once from Debian 13's package, unpacked in a folder and not installed; OSError if
     it is not to be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "golinks-tests" / "compose-v2"
+    cache = _cache("compose-v2")
     if not (cache / COMPOSE_V2).is_file():
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -65,6 +67,24 @@ def compose_v2() -> list[str]:
         except subprocess.CalledProcessError as error:
             raise OSError(f"Compose v2 is not to be had: {error} {error.stderr}") from error
     return _checked(str(cache / COMPOSE_V2), "2.")
+
+
+def litestream() -> str:
+    """The path of Litestream's program: got once from its pinned wheel, in a folder of its own; OSError if it is not to
+    be had."""
+    program = _cache("litestream") / "bin" / "litestream"
+    if not program.is_file():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command = [*pip, "--require-hashes", "-r", str(LITESTREAM), "--target", str(program.parent.parent)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            raise OSError(f"Litestream is not to be had: {error.stderr}") from error
+    return str(program)
+
+
+def _cache(name: str) -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "golinks-tests" / name
 
 
 def _checked(command: str, version: str) -> list[str]:

@@ -17,6 +17,7 @@ from orchestrator.agent.source import Access, beside, choose_access, read_header
 
 PAGES = 2048
 SYNC_EVERY = 8 * 1024 * 1024
+FREE_EVERY = 32 * 1024 * 1024
 CHUNK = 1024 * 1024
 BUSY_MS = 10_000
 ATTEMPTS = 5
@@ -227,6 +228,16 @@ def _breathing(connection: apsw.Connection, advance: Callable[[int], None]) -> I
 
     connection.set_progress_handler(breathe, OPCODES)
     yield
+
+
+def remove_copy(path: Path) -> None:
+    """Removes a copy a little at a time: a file system that tells the disk what is free makes the commits of others
+    wait for as long as it takes to tell of all of it."""
+    with path.open("r+b") as file:
+        for size in range(path.stat().st_size, 0, -FREE_EVERY):
+            file.truncate(size)
+            os.fdatasync(file.fileno())
+    path.unlink()
 
 
 def check_database(path: Path, name: str, advance: Callable[[int], None]) -> Facts:

@@ -38,8 +38,8 @@ def explain(error: BaseException) -> AgentError:
     full = isinstance(error, OSError) and error.errno in FULL_ERRNOS
     if full or type(error).__name__ == "FullError":
         return AgentError(
-            "There is no space left on the backups volume; the unfinished snapshot was removed.",
-            hint=f"{ROOM}, then take the snapshot again.",
+            "There is no space left on the disk; what was begun is removed again.",
+            hint=f"{ROOM}, then try again.",
             code="full",
         )
     module = type(error).__module__

@@ -104,6 +104,7 @@ def prepare_at(
                 "No database of this volume has a replica.", hint="See BACKUP_REPLICATE_TO.", code="missing"
             )
         _keep_files(place)
+        place.keep_spare()
         place.note(Journal(name, PREPARED))
     return {
         "snapshot": name,

@@ -28,6 +28,9 @@ from orchestrator.agent.verify import unpack
 PREPARED, SAVED, MOVING, PLACING, PLACED, DONE = "prepared", "saved", "moving", "placing", "placed", "done"
 #: Of the way back: what was placed goes away, then what was moved comes back.
 CLEARING, RETURNING = "clearing", "returning"
+#: Bytes kept free for the way back and the end: their notes and folders need some, also where another program has
+#: filled the disk meanwhile.
+SPARE = 256 * 1024
 #: What a file system keeps at its root for itself.
 NOT_OURS = frozenset({RESTORE_FOLDER, "lost+found"})
 
@@ -49,6 +52,7 @@ class Place:
         self.root = source
         self.folder = source / RESTORE_FOLDER
         self.new, self.old, self.rejected = (self.folder / name for name in ("new", "old", "rejected"))
+        self.spare = self.folder / "spare"
 
     def journal(self) -> Journal | None:
         """How far a restore got; None when there is none under way."""
@@ -74,6 +78,15 @@ class Place:
         part.replace(self.folder / JOURNAL)
         store.sync_folder(self.folder)
         return journal
+
+    def keep_spare(self) -> None:
+        with self.spare.open("wb") as file:
+            file.write(os.urandom(SPARE))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def use_spare(self) -> None:
+        self.spare.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """The journal last: without it what is left here means nothing."""
@@ -123,6 +136,7 @@ def prepare(
         manifest = told.manifest
         store.check_space(place.root, sum(one.bytes for one in manifest.databases) + manifest.files.bytes)
         warnings = unpack(backups, told, place.new, progress or Progress(None))
+        place.keep_spare()
         place.note(Journal(snapshot, PREPARED, raw=manifest.raw))
     return {
         "snapshot": snapshot,
@@ -187,6 +201,7 @@ def undo(source: Path) -> dict[str, Any]:
         raise AgentError(
             f"The restore of {journal.snapshot} has ended.", hint=f"Restore {journal.safety} instead.", code="usage"
         )
+    place.use_spare()
     if journal.phase == MOVING:
         journal = place.note(replace(journal, phase=RETURNING))
     if journal.phase in (PLACING, PLACED):
@@ -206,6 +221,7 @@ def finish(source: Path) -> dict[str, Any]:
     journal = _under_way(place)
     if journal.phase not in (PLACED, DONE):
         raise AgentError(f"The restore of {journal.snapshot} has not got that far ({journal.phase}).", code="usage")
+    place.use_spare()
     place.note(replace(journal, phase=DONE))
     place.clear()
     return {"snapshot": journal.snapshot, "safety_snapshot": journal.safety, "result": "restored"}

@@ -1,4 +1,4 @@
-"""Takes one snapshot: copy every database, prove the copies, archive them and the other files, commit."""
+"""Takes one snapshot: copy every database, prove and archive the copies, archive the other files, commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from orchestrator.agent import store
 from orchestrator.agent.archive import ArchiveWriter
-from orchestrator.agent.database import Facts, check_database, copy_database
+from orchestrator.agent.database import Facts, copy_database, remove_copy
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.manifest import (
@@ -17,6 +17,7 @@ from orchestrator.agent.manifest import (
     Files,
     Snapshot,
 )
+from orchestrator.agent.proving import proving
 from orchestrator.agent.seal import Begun, seal, writing
 from orchestrator.agent.source import (
     Access,
@@ -76,16 +77,8 @@ class _Run:
         self.progress.begin("copy", size)
         ways = [self._copy(found, scratch / f"{index}.db") for index, found in enumerate(there.databases)]
         self.progress.end()
-        self.progress.begin("check", sum((scratch / f"{index}.db").stat().st_size for index in range(len(ways))))
-        facts = [
-            check_database(scratch / f"{index}.db", found.path, self.progress.advance)
-            for index, found in enumerate(there.databases)
-        ]
-        self.progress.end()
-        for found, fact in zip(there.databases, facts, strict=True):
-            self._warn_about(found.path, fact)
         with writing(scratch, self.progress.advance) as writer:
-            databases, files = self._fill(writer, scratch, there, ways, facts)
+            databases, files = self._fill(writer, scratch, there, ways)
             warnings = tuple(self.warnings)
             made = seal(writer, scratch, self.backups, begun, databases=databases, files=files, warnings=warnings)
         self.progress.end()
@@ -106,18 +99,20 @@ class _Run:
             self.warnings.append(f"{path} has {facts.foreign_key_violations} rows whose foreign keys point nowhere")
 
     def _fill(
-        self, writer: ArchiveWriter, scratch: Path, there: Survey, ways: list[Access], facts: list[Facts]
+        self, writer: ArchiveWriter, scratch: Path, there: Survey, ways: list[Access]
     ) -> tuple[tuple[Database, ...], Files]:
         copies = [scratch / f"{index}.db" for index in range(len(ways))]
         self.progress.begin("archive", sum(copy.stat().st_size for copy in copies) + there.other_bytes)
         databases = []
-        for found, copy, way, fact in zip(there.databases, copies, ways, facts, strict=True):
-            with copy.open("rb", buffering=0) as file:
+        for found, copy, way in zip(there.databases, copies, ways, strict=True):
+            with copy.open("rb", buffering=0) as file, proving(copy, found.path, self.progress.advance) as proven:
                 size = copy.stat().st_size
                 sha256, short = writer.add_file(found.path, file, size, found.info)
+                fact = proven()
+            self._warn_about(found.path, fact)
             if short:
                 raise AgentError(f"The copy of {found.path} shrank while it was archived.", code="damaged")
-            copy.unlink()
+            remove_copy(copy)
             databases.append(_describe(found, fact, way, size, sha256))
         # Uploads after the databases: a row that names a file then finds it.
         count, size = self._add_others(writer, {found.path for found in there.databases})

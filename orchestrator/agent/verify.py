@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from orchestrator.agent import store
 from orchestrator.agent.archive import CHUNK, DAMAGE, SYNC_EVERY, Readable, open_archive, sum_line
-from orchestrator.agent.database import check_database
+from orchestrator.agent.database import check_database, remove_copy
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
 from orchestrator.agent.manifest import (
@@ -91,7 +91,7 @@ def _prove(backups: Path, told: Snapshot, scratch: Path, into: Path | None, prog
         copy = scratch / f"{index}.db" if into is None else into / database.path
         _check_database(told, database, copy, progress.advance)
         if into is None:
-            copy.unlink()
+            remove_copy(copy)
     progress.end()
     return reading
 

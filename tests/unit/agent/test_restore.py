@@ -270,3 +270,31 @@ def test_databases_in_folders_come_back_with_them(place: Place) -> None:
     assert not (place.data / "other.db").exists()
     modes = {name: oct((place.data / name).stat().st_mode & 0o777) for name in ("people", "people/2026")}
     assert modes == {"people": "0o710", "people/2026": "0o500"}
+
+
+@pytest.mark.parametrize("phase", [restore.MOVING, restore.PLACING, restore.PLACED])
+def test_the_way_back_on_a_full_disk(
+    place: Place, small_disk: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """Another program fills the disk once the restore has begun to move files."""
+    monkeypatch.setattr(store, "RESERVE", 0)
+    place = Place(small_disk, place.backups)
+    make_database(place.data / "links.db", rows=10)
+    taken = place.take()
+    (place.data / "key").write_text("later")
+    now = picture(place.data)
+    restore.prepare(place.data, place.backups, taken.snapshot, wait=0)
+    real = restore.Place.note
+
+    def note(here: restore.Place, journal: restore.Journal) -> restore.Journal:
+        if journal.phase == phase:
+            with suppress(OSError), (small_disk / RESTORE_FOLDER / "filler").open("ab", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        return real(here, journal)
+
+    monkeypatch.setattr(restore.Place, "note", note)
+    with pytest.raises(OSError, match="No space left"):
+        restore.switch(place.data, place.backups, release="r2", wait=0)
+    assert restore.recover(place.data)["result"] == "undone"
+    assert picture(place.data) == now
