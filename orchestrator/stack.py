@@ -102,7 +102,9 @@ def build_stack(settings: Settings) -> Stack:
     )
     if replicate.to:
         # Litestream has tables of its own in the databases, and takes their checkpoints over.
-        backup = replace(backup, mounts=tuple(replace(m, read_only=m.target != SOURCE) for m in backup.mounts))
+        backup = replace(
+            backup, mounts=tuple(replace(m, read_only=m.read_only and m.target != SOURCE) for m in backup.mounts)
+        )
     keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
     return Stack(
         project=project,

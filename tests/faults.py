@@ -20,8 +20,9 @@ from tests.events import Event, Events
 from tests.kill import CONFIG, leftovers, planned, quick
 from tests.traffic import Traffic
 
-#: Seconds within which an exit of the candidate must be known.
-AT_ONCE = 1.0
+#: Seconds within which an exit of the candidate must be known, on however busy a machine; on a quiet one it is within 1 s,
+#: as the table shows.
+AT_ONCE = 5.0
 #: Seconds that the app has to stop.
 GRACE = 3
 #: How a command ended, and its progress, each line with the time when it was printed.

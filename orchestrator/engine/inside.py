@@ -156,6 +156,9 @@ class Inside(Client):
             until = whole + math.ceil(seconds)
             stream: Iterable[dict[str, Any]] = self.api.events(since=start, until=until, filters=mine, decode=True)
             for event in stream:
+                # The engine's filter takes the beginning of a name for the name.
+                if event.get("Actor", {}).get("Attributes", {}).get("name") != container:
+                    continue
                 action = str(event.get("Action") or event.get("status") or "")
                 yield action, str(event.get("Actor", {}).get("Attributes", {}).get("exitCode", ""))
 

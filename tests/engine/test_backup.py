@@ -246,7 +246,7 @@ def test_the_first_scheduled_snapshot_comes_by_itself(project: Project) -> None:
 
 
 def test_a_last_snapshot_that_is_too_old_shows(project: Project) -> None:
-    project.edit("config/production.toml", 'max_age = "26h"', 'max_age = "8s"')
+    project.edit("config/production.toml", 'max_age = "26h"', 'max_age = "15s"')  # the schedule looks every 10 s
     project.run("deploy")
     until(lambda: project.health()["backup"] == "running unhealthy", 60, "the backup service is unhealthy", 0.5)
     state = project.one("backup").attrs["State"]["Health"]

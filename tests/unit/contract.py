@@ -101,10 +101,12 @@ class Contract:
             assert self.engine.inspect(name)["Id"] != first
 
     def end_is_seen_with_code_and_log(self) -> None:
-        with self.container("ends", self.body(EXIT_3)) as name:
+        with self.container("ends-too", self.body(EXIT_3)) as other, self.container("ends", self.body(EXIT_3)) as name:
             self.engine.start_container(name)
             started = str(self.engine.inspect(name)["State"]["StartedAt"])
-            assert ("die", "3") in list(self.engine.events(name, started, 2))
+            self.engine.start_container(other)  # its name begins with the first one's
+            ends = [event for event in self.engine.events(name, started, 3) if event[0] == "die"]
+            assert ends == [("die", "3")]
             assert self.engine.wait(name, 10) == 3
             assert sorted(self.engine.logs(name)) == ["err", "out"]
             assert b"".join(self.engine.output(name)) == b"out\n"

@@ -167,3 +167,16 @@ def test_lookup() -> None:
         STACK.service("web")
     with pytest.raises(KeyError):
         STACK.volume("web")
+
+
+def test_a_replica_needs_the_data_writable_and_litestream(root: Path) -> None:
+    path = root / "config/production.toml"
+    plain = path.read_text()
+    for to, networks in (("file:///backups/replica", ()), ("s3://bucket/golinks", ("outbound",))):
+        path.write_text(plain + f'\n[backup.replicate]\nto = "{to}"\n')
+        stack = built(root)
+        backup = stack.service("backup")
+        assert {mount.target: mount.read_only for mount in backup.mounts} == {"/data": False, "/backups": False}
+        assert backup.environment["BACKUP_REPLICATE_TO"] == to
+        assert backup.networks == networks
+        assert stack.build.args["BACKUP_EXTRAS"] == "litestream"
