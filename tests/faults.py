@@ -20,7 +20,7 @@ from tests.events import Event, Events
 from tests.kill import CONFIG, leftovers, planned, quick
 from tests.traffic import Traffic
 
-#: Seconds within which an exit of the candidate must be known, however busy the machine; on a quiet one it is within 1 s,
+#: Seconds within which an exit of the candidate must be known, however busy the machine; on a quiet one within 1 s,
 #: as the table shows.
 AT_ONCE = 5.0
 #: Seconds that the app has to stop.

@@ -20,7 +20,7 @@ else:
 
 CHUNK = 1024 * 1024
 SYNC_EVERY = 8 * 1024 * 1024
-# A third of the processor time of zstd's own default, for on text up to a sixth more of bytes: the service needs it more.
+# A third of the processor time of zstd's own default, which the service needs more than a sixth of the bytes at most.
 LEVEL = 1
 # What a compressing thread works on at once. zstd's own choice is 8 MB, with several of them in memory.
 JOB = 1024 * 1024
