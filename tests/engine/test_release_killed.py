@@ -1,6 +1,6 @@
 """The orchestrator is killed after its engine calls; the next `deploy` puts everything right, and nobody notices.
 
-After each `RELEASE`th call of a release, and each `OTHERS`th of the other scenarios, so that it takes about two minutes;
+After each `RELEASE`th call of a release, and each `OTHERS`th of the other scenarios: it takes about two minutes, and
 `python -m tests.bench kill` does all of all.
 """
 
