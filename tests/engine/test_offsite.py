@@ -189,13 +189,22 @@ def test_what_fails_is_said_and_made_up_for(stack: Project, outside: Outside) ->
 
     def copying() -> list[Any]:
         # The one that takes the snapshot goes while it is looked at.
-        with contextlib.suppress(docker.errors.NotFound):
+        with contextlib.suppress(docker.errors.APIError):
             found = [c for c in stack.containers("backup", running=True) if "-run-" in str(c.name)]
             return [c for c in found if b"copy to offsite" in c.logs(stderr=False)]
         return []
 
-    until(copying, 60, "it copies", 0.05)
-    copying()[0].kill(signal.SIGKILL)
+    caught: list[Any] = []
+
+    def kill_it() -> bool:
+        # Found and killed in one go; it may be gone in between.
+        with contextlib.suppress(docker.errors.APIError):
+            for container in copying():
+                container.kill(signal.SIGKILL)
+                caught.append(container)
+        return bool(caught)
+
+    until(kill_it, 60, "it copies", 0.05)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
     assert "was taken and is good" in said
