@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn
 
 import docker
 import docker.errors
@@ -14,16 +13,10 @@ import pytest
 from orchestrator.host import engine_url
 from orchestrator.sockets import SocketState, socket_state
 from tests import peers
+from tests.cannot import cannot
 from tests.engine.stack import Project, copy_checkout, removed
 
 MakeProject = Callable[[], Project]
-
-
-def cannot(reason: str) -> NoReturn:
-    """Skipped for a person, an error where CI is set: there a missing part must not pass for a green run."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

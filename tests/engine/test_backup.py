@@ -20,7 +20,8 @@ import pytest
 from docker.models.containers import Container
 
 from tests.bench import torture
-from tests.engine.conftest import MakeProject, cannot
+from tests.cannot import cannot
+from tests.engine.conftest import MakeProject
 from tests.engine.stack import ROOT, Project, until
 
 pytestmark = pytest.mark.engine

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import cannot
+from tests.cannot import cannot
 from tests.engine.stack import SERVICES, Project, Result, finished, until
 from tests.load import Load, lost
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.conftest import MakeProject, cannot
+from tests.cannot import cannot
+from tests.engine.conftest import MakeProject
 from tests.engine.own_engine import OwnEngine, ask, moved, possible, running
 from tests.engine.stack import SERVICES, Project, finished, until
 

@@ -20,7 +20,8 @@ import pyrage
 import pytest
 
 from tests import servers
-from tests.engine.conftest import MakeProject, cannot
+from tests.cannot import cannot
+from tests.engine.conftest import MakeProject
 from tests.engine.stack import Project, until
 
 pytestmark = pytest.mark.engine

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests import faults_apart
-from tests.engine.conftest import MakeProject, cannot
+from tests.cannot import cannot
+from tests.engine.conftest import MakeProject
 from tests.engine.own_engine import possible, running
 from tests.engine.stack import Project
 from tests.fault_rows import FAULTS

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import bootstrap
+from tests.cannot import cannot
 from tests.engine.stack import SERVICES, Project, finished
 
 pytestmark = pytest.mark.engine
@@ -53,7 +54,7 @@ def test_setup_where_no_registry_answers(project: Project) -> None:
     said = project.run("--json", "setup", "--yes", env=DEFAULTS)
     images = said.json["images"]
     if images["PYTHON_IMAGE"] == "python:3.13-alpine":
-        pytest.skip("a registry answers here")
+        cannot("a registry answers here")
     assert images["PYTHON_IMAGE"].startswith("golinks-base-python:")
     assert images["NGINX_IMAGE"].startswith("golinks-base-nginx:")
     assert "no registry has it" in said.stderr
@@ -81,7 +82,7 @@ def test_a_fresh_clone_and_one_command(project: Project) -> None:
     ).stdout.splitlines()
     wanted = bootstrap.pins(bootstrap.requirements_text(str(project.root)), bootstrap.RUNTIME)
     if bootstrap.satisfied(wanted, paths):
-        pytest.skip(f"{python} has the requirements already")
+        cannot(f"{python} has the requirements already")
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -14,6 +14,7 @@ from orchestrator.agent import database
 from tests.bench.snapshots import bounds, busy, damage, full, killed, many
 from tests.bench.snapshots.measure import MEMORY
 from tests.bench.snapshots.processes import AgentRun, Writer, agent, fill
+from tests.cannot import cannot
 
 
 def test_a_bound_that_is_not_met_is_shown() -> None:
@@ -93,5 +94,5 @@ def test_a_kill_at_any_moment(memory: Path) -> None:
 def test_a_full_disk_at_any_point(memory: Path) -> None:
     rows, table = full.full(memory)
     if not table:
-        pytest.skip("needs the right to mount")
+        cannot("needs the right to mount")
     assert bounds.all_met(rows), table

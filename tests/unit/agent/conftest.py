@@ -18,6 +18,7 @@ import pytest
 from orchestrator.agent import store
 from orchestrator.agent.manifest import Snapshot
 from orchestrator.agent.snapshot import take
+from tests.cannot import cannot
 
 ROOT = Path(__file__).parents[3]
 TORTURE = ROOT / "tests" / "bench" / "torture.py"
@@ -132,6 +133,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if done.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
+        cannot("needs the right to mount a tmpfs")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -19,6 +19,7 @@ from orchestrator.agent.manifest import Entry, Snapshot, created_of
 from orchestrator.agent.rclone import scrubbed, translate
 from orchestrator.agent.retention import Retain
 from tests import servers
+from tests.cannot import cannot
 from tests.unit.agent.conftest import ROOT, Place, Result, agent_command, make_database, run_agent
 
 REMOTE = f"offsite:{servers.BUCKET}/golinks"
@@ -41,9 +42,7 @@ def s3(tmp_path: Path) -> Iterator[servers.S3]:
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[servers.Sshd]:
     if not servers.can_serve_ssh():
-        if os.environ.get("CI"):
-            pytest.fail("needs root and Debian's openssh-server")
-        pytest.skip("needs root and Debian's openssh-server")
+        cannot("needs root and Debian's openssh-server")
     (tmp_path / "ssh").mkdir()
     with servers.sshd("127.0.0.1", tmp_path / "ssh") as server:
         yield server

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from loguru import logger
 
-from service import create_app, db, log
+from service import create_app, db, log, server
 from service.migrate import migrate
 from service.settings import SettingsError, read_settings
 
@@ -162,7 +162,6 @@ def test_the_server_hooks(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    server = pytest.importorskip("service.server")
     static = tmp_path / "static"
     for name, value in {**environment, "STATIC_ROOT": str(static)}.items():
         monkeypatch.setenv(name, value)
