@@ -16,9 +16,10 @@ from typing import Any, Literal
 from dotenv.parser import parse_stream
 from msgspec.structs import asdict, replace
 
+from orchestrator.checked import checked, keys
 from orchestrator.errors import UsageError
 from orchestrator.model import SECRET_NAME, masked
-from orchestrator.schema import Backup, File, Host, Release, Service, Services, checked, keys
+from orchestrator.schema import Backup, File, Host, Release, Service, Services
 
 ENVIRONMENTS = ("production", "development")
 _VARIABLE = re.compile(

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from orchestrator import arguments, schema, settings
+from orchestrator import arguments, checked, settings
 from orchestrator.model import SECRET_NAME
 from orchestrator.schema import Backup, Health, Host, Release, Replicate, Retain, Service
 
@@ -46,7 +46,7 @@ def variables() -> str:
     file = settings.read_file(ROOT, "production")
     values = {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
     lines = ["| variable | default | what it is |", "|---|---|---|"]
-    for name, key in schema.keys(Host).items():
+    for name, key in checked.keys(Host).items():
         default = values.get(name, key.default)
         lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | {key.description} |")
     for name, default in sorted(settings.used_variables(file.services).items()):
@@ -71,7 +71,7 @@ def keys() -> str:
         ("backup.replicate.", Replicate),
     )
     for prefix, model in tables:
-        lines += [f"| `{prefix}{name}` | {k.description} |" for name, k in schema.keys(model).items() if k.description]
+        lines += [f"| `{prefix}{name}` | {k.description} |" for name, k in checked.keys(model).items() if k.description]
     return "\n".join(lines) + "\n"
 
 

@@ -20,10 +20,10 @@ from orchestrator.agent.manifest import (
     Manifest,
     ManifestError,
     Snapshot,
-    parse_manifest,
     parse_time,
     snapshot_id,
 )
+from orchestrator.agent.manifest_parse import parse_manifest
 
 #: Where archives lie that come or go: whoever holds the lock below it clears it, so a killed run's are gone then. Apart
 #: from the snapshots' own lock, since a slow network must not keep the next snapshot waiting.

@@ -28,9 +28,9 @@ from orchestrator.agent.manifest import (
     created_of,
     format_time,
     is_snapshot_id,
-    parse_snapshot,
     parse_time,
 )
+from orchestrator.agent.manifest_parse import parse_snapshot
 from orchestrator.agent.rclone import Remote
 from orchestrator.agent.retention import Retain, removable
 

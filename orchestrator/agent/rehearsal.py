@@ -26,8 +26,8 @@ from orchestrator.agent.manifest import (
     Rehearsed,
     Snapshot,
     format_time,
-    parse_rehearsed,
 )
+from orchestrator.agent.manifest_parse import parse_rehearsed
 from orchestrator.agent.verify import proven
 
 #: Differences that are named; a reason is one sentence for people.

@@ -27,8 +27,8 @@ from orchestrator.agent.manifest import (
     created_of,
     format_time,
     is_snapshot_id,
-    parse_snapshot,
 )
+from orchestrator.agent.manifest_parse import parse_snapshot
 
 LOCK = ".lock"
 #: Held by whoever copies to or from elsewhere, for as long as the network takes.

@@ -27,8 +27,8 @@ from orchestrator.agent.manifest import (
     ManifestError,
     Snapshot,
     format_time,
-    parse_manifest,
 )
+from orchestrator.agent.manifest_parse import parse_manifest
 
 
 def verify(backups: Path, snapshot: str, *, wait: float, progress: Progress | None = None) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.checked import keys
 from orchestrator.errors import UsageError
 from orchestrator.model import masked
-from orchestrator.schema import Host, Services, keys
+from orchestrator.schema import Host, Services
 from orchestrator.settings import (
     ENVIRONMENTS,
     Problems,

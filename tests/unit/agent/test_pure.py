@@ -20,9 +20,9 @@ from orchestrator.agent.manifest import (
     Snapshot,
     created_of,
     is_snapshot_id,
-    parse_snapshot,
     snapshot_id,
 )
+from orchestrator.agent.manifest_parse import parse_snapshot
 from orchestrator.agent.retention import Retain
 from orchestrator.agent.schedule import Config, due_time, next_time, retry_delay
 from orchestrator.agent.source import choose_access, filesystem_type, refused_filesystem

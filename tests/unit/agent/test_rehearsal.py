@@ -14,7 +14,8 @@ import pytest
 from orchestrator.agent import rehearsal, store
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
-from orchestrator.agent.manifest import ManifestError, Snapshot, parse_snapshot
+from orchestrator.agent.manifest import ManifestError, Snapshot
+from orchestrator.agent.manifest_parse import parse_snapshot
 
 from .conftest import Place, crash, fingerprint, make_database, run_agent
 
