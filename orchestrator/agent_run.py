@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import create_args, labels
+from orchestrator.agent.manifest import ARCHIVE_SUFFIX
 from orchestrator.engine import Engine
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import USAGE, OrchestratorError
 from orchestrator.model import SNAPSHOTS, SOURCE
 from orchestrator.progress import Progress
 from orchestrator.report import Reporter
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.session import Session
 
 #: An archive's name is its snapshot's id with this ending.
-ENDING = ".tar.zst"
+ENDING = ARCHIVE_SUFFIX
 #: The agent's verbs that are about snapshots alone.
 WITHOUT_DATA = ("list", "copy", "fetch", "receive")
 
@@ -33,6 +34,8 @@ class AgentFailedError(OrchestratorError):
     def __init__(self, message: str, *, hint: str, code: str) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        if code == "usage":
+            self.exit_code = USAGE
 
 
 @contextmanager

@@ -138,12 +138,13 @@ def test_an_agent_that_does_not_say_done_has_failed(script: Script) -> None:
         agent_run.result("x", target, quiet())
 
 
-def test_the_agents_error_is_ours() -> None:
+@pytest.mark.parametrize(("code", "exit_code"), [("empty", 1), ("usage", 2)])
+def test_the_agents_error_is_ours(code: str, exit_code: int) -> None:
     target = deployed()
-    target.scripts["x"] = agent({"event": "error", "message": "m", "hint": "h", "code": "empty"}, code=1)
+    target.scripts["x"] = agent({"event": "error", "message": "m", "hint": "h", "code": code}, code=1)
     with agent_run.container("x", body(), target), pytest.raises(AgentFailedError, match="m") as caught:
         agent_run.result("x", target, quiet())
-    assert (caught.value.hint, caught.value.code) == ("h", "empty")
+    assert (caught.value.hint, caught.value.code, caught.value.exit_code) == ("h", code, exit_code)
 
 
 def test_the_container_goes_even_if_it_can_not_be_stopped() -> None:
