@@ -105,10 +105,10 @@ def stack(make_project: MakeProject, outside: Outside) -> Project:
     return made
 
 
-def told(project: Project, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """What a command says that fails with 1, without any secret."""
+def told(project: Project, *arguments: str, code: int = 1, env: dict[str, str] | None = None) -> str:
+    """What a command says that fails with `code`, without any secret."""
     result = project.run(*arguments, check=False, env=env)
-    assert result.code == 1, result
+    assert result.code == code, result
     assert "Traceback" not in result.stderr
     assert servers.SECRET not in result.stderr + result.stdout
     return result.stderr
@@ -148,7 +148,7 @@ def test_copies_come_back_on_a_bare_host(
     until(lambda: snapshots(bare), 60, "it has a snapshot of its own", 0.5)
     assert "holds snapshots of another volume" in told(bare, "backup"), "empty data must not become the newest"
     assert snapshots(bare, "--from", "offsite")[0]["snapshot"] == name
-    assert "is encrypted" in told(bare, "restore", "latest", "--from", "offsite", "--yes")
+    assert "is encrypted" in told(bare, "restore", "latest", "--from", "offsite", "--yes", code=2)
     stranger = tmp_path / "stranger"
     stranger.write_text(f"{pyrage.x25519.Identity.generate()}\n")
     assert "does not open" in told(bare, "verify", name, "--from", "shed", "--key", str(stranger))
