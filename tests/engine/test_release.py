@@ -172,8 +172,12 @@ def apply(database: Database) -> None:
 '''
 
 
-def add_step(project: Project, number: int, sql: str) -> None:
-    (project.root / "service" / "migrations" / f"{number:04}_test.py").write_text(STEP.format(sql=sql))
+def add_step(project: Project, sql: str) -> Path:
+    """A migration that follows those that are there."""
+    folder = project.root / "service" / "migrations"
+    step = folder / f"{len(list(folder.glob('0*.py'))) + 1:04}_test.py"
+    step.write_text(STEP.format(sql=sql))
+    return step
 
 
 def test_a_migration_has_a_snapshot_before_it(project: Project) -> None:
@@ -185,14 +189,14 @@ def test_a_migration_has_a_snapshot_before_it(project: Project) -> None:
     assert not {"snapshot", "migrated"} & plain.keys()
     assert "migrate" not in stepped(plain), "its files are the same: nothing is asked"
 
-    add_step(project, 2, "CREATE TABLE extra (id INTEGER PRIMARY KEY)")
+    added = add_step(project, "CREATE TABLE extra (id INTEGER PRIMARY KEY)")
     with Load(project.port, slow_path=None, **TRAFFIC | {"slow": 0.0}) as load:
         report = project.json("deploy")
     unharmed(load, project)
     assert report["migrated"] is True
     kept = {entry["snapshot"]: entry for entry in project.json("backups")["snapshots"]}
     assert kept[report["snapshot"]]["reason"] == "before-migration"
-    assert project.ask("/health").json["schema"] == 2
+    assert project.ask("/health").json["schema"] == int(added.name[:4])
     assert project.has("before")
 
     # Files that changed, and nothing to do in the database: asked, and neither a snapshot nor a migration.
@@ -203,7 +207,7 @@ def test_a_migration_has_a_snapshot_before_it(project: Project) -> None:
     assert not {"snapshot", "migrated"} & asked.keys()
 
     # A step that fails: everything as it was, and the way to the snapshot.
-    add_step(project, 3, "CREATE NONSENSE")
+    broken = add_step(project, "CREATE NONSENSE")
     before, serving = project.footprint(), live(project)
     failed = project.run("--json", "deploy", check=False)
     assert failed.code == 3
@@ -211,14 +215,14 @@ def test_a_migration_has_a_snapshot_before_it(project: Project) -> None:
     assert document["result"] == "rolled_back"
     assert "migration failed" in failed.stderr
     assert document["snapshot"] in failed.stderr
-    assert "step 0003_test failed" in failed.stderr
+    assert f"step {broken.stem} failed" in failed.stderr
     assert project.footprint() == before
     assert live(project) == serving
     newest = project.json("releases")["releases"][0]
     assert (newest["result"], newest["snapshot"]) == ("rolled_back", document["snapshot"])
 
     # Back over a migration: told, with the snapshot that was taken before.
-    (project.root / "service" / "migrations" / "0003_test.py").unlink()
+    broken.unlink()
     back = project.json("rollback", plain["release"])
     assert back["result"] == "changed"
     (warning,) = [text for text in back["warnings"] if "schema has moved" in text]
