@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
-from service import db, models
+from service import db, search, store
 from service.answers import answer_json, problem
-from service.links import InvalidLinkError, check_link, check_url
+from service.fields import NAMES, check_fields, check_some
+from service.links import InvalidLinkError
+from service.models import Link
 
 blueprint = Blueprint("api", __name__, url_prefix="/.api/links")
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
-MAX_CURSOR = 200
+MAX_CURSOR = 1000
 
 
 class BadBodyError(Exception):
@@ -50,12 +52,10 @@ def answer_invalid(error: InvalidLinkError) -> Response:
 @blueprint.post("")
 def create() -> Response:
     """201 with the link and its Location, or 409 with the link that has the name."""
-    body = _read_body({"name", "url"})
-    name, url = check_link(body.get("name"), body.get("url"))
     try:
-        link = models.create_link(name, url)
-    except models.LinkExistsError as error:
-        return problem(409, f"{error.link.name} exists already.", link=as_json(error.link))
+        link = store.create(check_fields(_read_body(NAMES)), author="")
+    except store.LinkExistsError as error:
+        return _taken(error)
     response = answer_json(as_json(link), 201)
     response.headers["Location"] = _address(link)
     return response
@@ -70,49 +70,71 @@ def index() -> Response:
         return problem(400, "cursor is not one that this list gave out.")
     if not (asked.isascii() and asked.isdigit() and len(asked) < 5 and 1 <= int(asked) <= MAX_PAGE):
         return problem(400, f"limit must be a whole number from 1 to {MAX_PAGE}.")
-    links, following = models.list_links(cursor, int(asked))
-    return answer_json({"links": [as_json(link) for link in links], "next": following})
+    try:
+        page = search.list_links(search.Query(cursor=cursor, limit=int(asked)))
+    except search.BadCursorError:
+        return problem(400, "cursor is not one that this list gave out.")
+    return answer_json({"links": [as_json(link) for link in page.links], "next": page.following})
 
 
 @blueprint.get("/<name>")
 def read(name: str) -> Response:
     """200 with the link, in whatever spelling it was asked for."""
-    link = models.find_link(name)
+    link = store.find(name)
     return answer_json(as_json(link)) if link else _missing()
 
 
 @blueprint.patch("/<name>")
 def change(name: str) -> Response:
-    """200 with the link as changed. The name stays: another one is another link."""
-    body = _read_body({"url"})
-    link = models.change_link(name, check_url(body.get("url")))
+    """200 with the link as changed; under another name, the old one leads to it, too."""
+    try:
+        link = store.change(name, check_some(_read_body(NAMES)), author="")
+    except store.LinkExistsError as error:
+        return _taken(error)
     return answer_json(as_json(link)) if link else _missing()
 
 
 @blueprint.delete("/<name>")
 def delete(name: str) -> Response:
     """204, or 404 when there is no such link."""
-    return Response(status=204) if models.delete_link(name) else _missing()
+    return Response(status=204) if store.delete(name, author="") else _missing()
 
 
-def as_json(link: models.Link) -> dict[str, str]:
-    """The link as the API shows it; times in UTC, to the second."""
-    return {"name": link.name, "url": link.url, "created": _when(link.created), "updated": _when(link.updated)}
+def as_json(link: Link) -> dict[str, Any]:
+    """The link as the API shows it; times in UTC, to the second, or null."""
+    return {
+        "name": link.name,
+        "url": link.url,
+        "owner": link.owner,
+        "description": link.description,
+        "tags": link.tags.split(),
+        "expires": _when(link.expires),
+        "created": _when(link.created),
+        "updated": _when(link.updated),
+        "clicks": link.clicks,
+        "visited": _when(link.visited),
+    }
 
 
-def _when(seconds: int) -> str:
+def _when(seconds: int | None) -> str | None:
+    if not seconds:
+        return None
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _address(link: models.Link) -> str:
+def _address(link: Link) -> str:
     return f"/.api/links/{quote(link.name)}"
+
+
+def _taken(error: store.LinkExistsError) -> Response:
+    return problem(409, f"{error.link.name} exists already.", link=as_json(error.link))
 
 
 def _missing() -> Response:
     return problem(404, "There is no such link.")
 
 
-def _read_body(allowed: set[str]) -> dict[str, Any]:
+def _read_body(allowed: frozenset[str]) -> dict[str, Any]:
     """The body as an object with no other than the allowed members. Raises BadBodyError."""
     if request.mimetype != "application/json":
         raise BadBodyError(problem(415, "The body must be JSON, sent as Content-Type: application/json."))

@@ -48,21 +48,6 @@ def is_name(name: str) -> bool:
     return len(name) <= MAX_NAME and NAME.fullmatch(name) is not None and fold(name) not in RESERVED
 
 
-def check_link(name: object, url: object) -> tuple[str, str]:
-    """Both values cleaned. Raises InvalidLinkError."""
-    errors = {field: problem for field, problem in (("name", name_problem(name)), ("url", url_problem(url))) if problem}
-    if errors:
-        raise InvalidLinkError(errors)
-    return unicodedata.normalize("NFC", str(name).strip()), str(url).strip()
-
-
-def check_url(url: object) -> str:
-    """The target cleaned. Raises InvalidLinkError."""
-    if problem := url_problem(url):
-        raise InvalidLinkError({"url": problem})
-    return str(url).strip()
-
-
 def name_problem(value: object) -> str | None:
     """Why `value` can't be a name, or None."""
     if not isinstance(value, str):

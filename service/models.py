@@ -1,25 +1,32 @@
-"""The link as it is stored, and the queries on it. Callers pass values that `service.links` has checked."""
+"""What is stored. Times are whole seconds since 1970, UTC; the queries are in `service.store` and `service.search`."""
 
 from __future__ import annotations
 
-import time
-
-from peewee import AutoField, BigIntegerField, CharField, IntegrityError, Model, TextField
+from peewee import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    CharField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
 
 from service import db
-from service.links import fold
 
 
-class LinkExistsError(Exception):
-    """A link with the same key is there already; `link` is that one."""
+class Base(Model):
+    """All tables are in the one database that is configured."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(f"{link.name} exists already")
-        self.link = link
+    class Meta:
+        database = db.database
+        legacy_table_names = False
 
 
-class Link(Model):
-    """`key` is the folded name and unique; times are whole seconds since 1970, UTC."""
+class Link(Base):
+    """`key` is the folded name, unique; `tags` are words in order, spaces between; `visited` is 0 before a visit."""
 
     id = AutoField()
     key = CharField(max_length=100, unique=True)
@@ -27,54 +34,64 @@ class Link(Model):
     url = TextField()
     created = BigIntegerField()
     updated = BigIntegerField()
+    owner = CharField(max_length=100, default="")
+    description = TextField(default="")
+    tags = TextField(default="")
+    expires = BigIntegerField(null=True)
+    clicks = BigIntegerField(default=0)
+    visited = BigIntegerField(default=0)
+
+
+class Tag(Base):
+    """One word of `Link.tags`, to find links by."""
+
+    name = CharField(max_length=50)
+    link = ForeignKeyField(Link, column_name="link", on_delete="CASCADE")
 
     class Meta:
-        database = db.database
-        table_name = "link"
+        primary_key = CompositeKey("name", "link")
 
 
-def find_link(name: str) -> Link | None:
-    """The link that `name` leads to, in any spelling, or None."""
-    found: Link | None = Link.get_or_none(Link.key == fold(name))
-    return found
+class Alias(Base):
+    """Another name of a link, such as the one it had before it was renamed."""
+
+    key = CharField(max_length=100, primary_key=True)
+    name = CharField(max_length=100)
+    link = ForeignKeyField(Link, column_name="link", on_delete="CASCADE")
 
 
-def create_link(name: str, url: str) -> Link:
-    """Store a new link. Raises LinkExistsError."""
-    now = int(time.time())
-    try:
-        with db.write():
-            link: Link = Link.create(key=fold(name), name=name, url=url, created=now, updated=now)
-    except IntegrityError:
-        existing = find_link(name)
-        if existing is None:
-            raise
-        raise LinkExistsError(existing) from None
-    return link
+class Change(Base):
+    """One line of a link's history. `before` and `after` are what `service.store.state` gives, as JSON; null for none.
 
-
-def change_link(name: str, url: str) -> Link | None:
-    """Give an existing link another target; returns it, or None when there is no such link."""
-    with db.write():
-        link = find_link(name)
-        if link is not None and link.url != url:
-            link.url = url
-            link.updated = int(time.time())
-            link.save(only=[Link.url, Link.updated])
-    return link
-
-
-def delete_link(name: str) -> bool:
-    """True when there was such a link."""
-    with db.write():
-        return bool(Link.delete().where(Link.key == fold(name)).execute())
-
-
-def list_links(after: str, limit: int) -> tuple[list[Link], str | None]:
-    """At most `limit` links in the order of their keys, from the first one past the key `after` ("" from the start).
-
-    The second value is the key to pass as `after` for what follows, or None at the end.
+    `link` outlives the link, and `key` is the one it had afterwards (of a deleted one: before).
     """
-    found = list(Link.select().where(Link.key > after).order_by(Link.key).limit(limit + 1))
-    page = found[:limit]
-    return page, str(page[-1].key) if len(found) > limit else None
+
+    id = BigAutoField()
+    link = BigIntegerField()
+    key = CharField(max_length=100)
+    at = BigIntegerField()
+    author = CharField(max_length=100)
+    action = CharField(max_length=20)
+    before = TextField(null=True)
+    after = TextField(null=True)
+
+
+class Day(Base):
+    """How often a link was followed on one day; `day` counts from 1970-01-01, UTC."""
+
+    link = BigIntegerField()
+    day = IntegerField()
+    clicks = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("link", "day")
+
+
+class Miss(Base):
+    """A name that was asked for and is no link; `first` and `last` are times."""
+
+    key = CharField(max_length=100, primary_key=True)
+    name = CharField(max_length=100)
+    asked = BigIntegerField()
+    first = BigIntegerField()
+    last = BigIntegerField()

@@ -9,9 +9,11 @@ from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import db, models
+from service import db, search, store
 from service.answers import problem, wants_json
-from service.links import InvalidLinkError, check_link, check_url, is_name, resolve, spellings, take_apart
+from service.fields import check_fields, check_some
+from service.links import InvalidLinkError, is_name, resolve, spellings, take_apart
+from service.models import Link
 
 blueprint = Blueprint("views", __name__)
 
@@ -36,10 +38,10 @@ def create() -> AnyResponse | tuple[str, int]:
     """Store the form's link, then show the list; or show the form again with what is wrong."""
     name, url = _field("name"), _field("url")
     try:
-        link = models.create_link(*check_link(name, url))
+        link = store.create(check_fields({"name": name, "url": url}), author="")
     except InvalidLinkError as error:
         return _index(name=name, url=url, errors=error.errors), 422
-    except models.LinkExistsError as error:
+    except store.LinkExistsError as error:
         return _index(name=name, url=url, existing=error.link), 409
     return redirect(f"/?created={quote(link.name)}", 303)
 
@@ -55,7 +57,7 @@ def edit(name: str) -> str:
 def change(name: str) -> AnyResponse | tuple[str, int]:
     """Store the new target."""
     try:
-        link = models.change_link(name, check_url(_field("url")))
+        link = store.change(name, check_some({"url": _field("url")}), author="")
     except InvalidLinkError as error:
         return render_template("edit.html", link=_find(name), url=_field("url"), errors=error.errors), 422
     if link is None:
@@ -66,7 +68,7 @@ def change(name: str) -> AnyResponse | tuple[str, int]:
 @blueprint.post("/.delete/<name>")
 def delete(name: str) -> AnyResponse:
     """Delete the link for good."""
-    if not models.delete_link(name):
+    if store.delete(name, author="") is None:
         raise NotFound("There is no such link.")
     return redirect(f"/?deleted={quote(name)}", 303)
 
@@ -78,7 +80,7 @@ def follow(asked: str) -> AnyResponse | tuple[str, int]:
     raw = request.environ.get("RAW_URI") or quote(asked)
     wanted = take_apart(raw)
     for spelling in spellings(wanted.name):
-        link = models.find_link(spelling)
+        link = store.find(spelling)
         if link is not None:
             return Response(status=302, headers={"Location": resolve(link.url, wanted.rest, wanted.query)})
     if wants_json():
@@ -109,19 +111,22 @@ def _index(
     name: str = "",
     url: str = "",
     errors: dict[str, str] | None = None,
-    existing: models.Link | None = None,
+    existing: Link | None = None,
     missing: str = "",
 ) -> str:
-    after = request.args.get("after", "")[:200]
-    links, following = models.list_links(after, PAGE)
+    after = request.args.get("after", "")[:1000]
+    try:
+        page = search.list_links(search.Query(cursor=after, limit=PAGE))
+    except search.BadCursorError:
+        raise NotFound("There is no such page of the list.") from None
     done = next(
         ((verb, request.args[verb]) for verb in ("created", "changed", "deleted") if verb in request.args), None
     )
-    subject = models.find_link(done[1]) if done else None
+    subject = store.find(done[1]) if done else None
     return render_template(
         "index.html",
-        links=links,
-        following=following,
+        links=page.links,
+        following=page.following,
         after=after,
         name=name,
         url=url,
@@ -139,8 +144,8 @@ def _field(name: str) -> str:
     return request.form.get(name, "")[:MAX_ECHO]
 
 
-def _find(name: str) -> models.Link:
-    link = models.find_link(name)
+def _find(name: str) -> Link:
+    link = store.find(name)
     if link is None:
         raise NotFound("There is no such link.")
     return link

@@ -12,7 +12,7 @@ NEW_COLUMNS = (
     "tags TEXT NOT NULL DEFAULT ''",
     "expires BIGINT",
     "clicks BIGINT NOT NULL DEFAULT 0",
-    "visited BIGINT",
+    "visited BIGINT NOT NULL DEFAULT 0",
 )
 # Each order of the list reads its page from an index, from the last row of the page before.
 INDEXES = (

@@ -17,7 +17,18 @@ def test_a_link_lives_and_dies(client: FlaskClient) -> None:
     assert created.status_code == 201
     assert created.headers["Location"] == "/.api/links/My-Wiki"
     assert created.json is not None
-    assert set(created.json) == {"name", "url", "created", "updated"}
+    assert created.json == {
+        "name": "My-Wiki",
+        "url": URL,
+        "owner": "",
+        "description": "",
+        "tags": [],
+        "expires": None,
+        "created": created.json["created"],
+        "updated": created.json["created"],
+        "clicks": 0,
+        "visited": None,
+    }
     assert created.json["created"].endswith("Z")
 
     assert client.get("/.api/links/mywiki").json == created.json
@@ -97,7 +108,7 @@ def test_bad_list_queries(client: FlaskClient, query: str) -> None:
         (b"{}", "application/json", 422),
         (b'{"name": "a"}', "application/json", 422),
         (b'{"name": 1, "url": []}', "application/json", 422),
-        (b'{"name": "a", "url": "https://e.com", "owner": "me"}', "application/json", 422),
+        (b'{"name": "a", "url": "https://e.com", "clicks": 5}', "application/json", 422),
         (b'{"name": "a", "url": "https://e.com", "\\ud800": 1}', "application/json", 422),
         (b'{"name": "\\ud800", "url": "https://e.com"}', "application/json", 422),
         (b'{"name": "a\\u0000", "url": "https://e.com"}', "application/json", 422),
@@ -121,10 +132,14 @@ def test_a_problem_names_each_field(client: FlaskClient) -> None:
     assert {entry["field"] for entry in answer.json["errors"]} == {"name", "url"}
 
 
-def test_a_link_keeps_its_name(client: FlaskClient, add: Add) -> None:
+def test_a_renamed_link_is_found_by_both_names(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
-    assert client.patch("/.api/links/wiki", json={"name": "other", "url": URL}).status_code == 422
-    assert client.patch("/.api/links/wiki", json={}).status_code == 422
+    assert client.patch("/.api/links/wiki", json={"name": "other"}).status_code == 200
+    assert client.get("/.api/links/wiki").json == client.get("/.api/links/other").json
+    taken = client.post("/.api/links", json={"name": "Wiki", "url": URL})
+    assert taken.status_code == 409
+    add("third", URL)
+    assert client.patch("/.api/links/third", json={"name": "wi-ki"}).status_code == 409
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from service.links import InvalidLinkError, check_link, fold, is_name, resolve, spellings, take_apart
+from service.fields import Fields, check_fields
+from service.links import InvalidLinkError, fold, is_name, resolve, spellings, take_apart
 
 
 @pytest.mark.parametrize("name", ["wiki", "Wiki-2", "a.b_c", "9", "_x", "вікі", "a" * 100])
 def test_names(name: str) -> None:
     assert is_name(name)
-    assert check_link(f" {name} ", "https://example.com")[0] == name
+    assert check_fields({"name": f" {name} ", "url": "https://example.com"}).name == name
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_no_names(name: str) -> None:
 @pytest.mark.parametrize("value", [None, 1, True, [], {}, "", "-a", "health", "a b"])
 def test_a_wrong_name_says_why(value: object) -> None:
     with pytest.raises(InvalidLinkError) as caught:
-        check_link(value, "https://example.com/")
+        check_fields({"name": value, "url": "https://example.com/"})
     assert list(caught.value.errors) == ["name"]
 
 
@@ -56,7 +57,7 @@ def test_a_wrong_name_says_why(value: object) -> None:
     ],
 )
 def test_targets(url: str) -> None:
-    assert check_link("a", url) == ("a", url)
+    assert check_fields({"name": "a", "url": url}) == Fields("a", url)
 
 
 @pytest.mark.parametrize(
@@ -93,13 +94,13 @@ def test_targets(url: str) -> None:
 )
 def test_no_targets(url: object) -> None:
     with pytest.raises(InvalidLinkError) as caught:
-        check_link("a", url if not isinstance(url, str) or not url.endswith("\t") else url + "x")
+        check_fields({"name": "a", "url": url if not isinstance(url, str) or not url.endswith("\t") else url + "x"})
     assert list(caught.value.errors) == ["url"]
 
 
 def test_all_errors_at_once() -> None:
     with pytest.raises(InvalidLinkError) as caught:
-        check_link("", "")
+        check_fields({"name": "", "url": ""})
     assert set(caught.value.errors) == {"name", "url"}
 
 

@@ -1,0 +1,201 @@
+"""The list of links: sorted, filtered, a page at a time; and the search for some of them.
+
+Full text is SQLite's FTS5 (its trigram tokenizer finds any three characters in a row, see the migrations); another
+database searches by LIKE.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import SQL, Field
+
+from service import db
+from service.links import fold
+from service.models import Link, Tag
+
+MAX_TEXT = 200  # characters of a search that are looked at
+MAX_WORDS = 10
+MAX_FOUND = 500  # links that a search looks at, and finds
+TRIGRAM = 3  # characters; shorter words can't be found inside of others
+HIGHEST = "\U0010ffff"
+SORTS = ("name", "clicks", "visited", "created", "updated")
+COLUMNS: dict[str, Field] = {
+    "name": Link.key,
+    "clicks": Link.clicks,
+    "visited": Link.visited,
+    "created": Link.created,
+    "updated": Link.updated,
+}
+TEXT_COLUMNS = ("key", "url", "description", "tags", "owner")  # of the full text
+
+
+class BadCursorError(Exception):
+    """The cursor is not one that this list gave out."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What of the list is wanted; "" for no matter. `text` finds by the best match unless `sort` says another order."""
+
+    text: str = ""
+    tag: str = ""
+    owner: str | None = None
+    sort: str = ""
+    descending: bool = False
+    cursor: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class Page:
+    """`following` is the cursor of the next page, None at the end; `more`: a search has found more than it gives."""
+
+    links: list[Link]
+    following: str | None
+    more: bool = False
+
+
+def list_links(query: Query) -> Page:
+    """The links of a page. Raises BadCursorError."""
+    return _search(query) if query.text.strip() else _page(query)
+
+
+def tags() -> list[tuple[str, int]]:
+    """All tags with how many links have each, in order."""
+    rows = db.database.execute_sql("SELECT name, COUNT(*) FROM tag GROUP BY name ORDER BY name")
+    return [(str(name), int(count)) for name, count in rows]
+
+
+def _page(query: Query) -> Page:
+    column = COLUMNS[query.sort or "name"]
+    chosen = _filtered(query)
+    if query.cursor:
+        chosen = chosen.where(_past(column, _read_cursor(query.cursor, column), query.descending))
+    order = [column] if column is Link.key else [column, Link.id]
+    found = list(chosen.order_by(*(-each if query.descending else +each for each in order)).limit(query.limit + 1))
+    page = found[: query.limit]
+    more = len(found) > query.limit
+    return Page(page, _cursor(page[-1], column) if more else None, more)
+
+
+def _filtered(query: Query) -> Any:
+    chosen = Link.select()
+    if query.tag:
+        chosen = chosen.where(Link.id.in_(Tag.select(Tag.link).where(Tag.name == query.tag.lower())))
+    if query.owner is not None:
+        chosen = chosen.where(Link.owner == query.owner)
+    return chosen
+
+
+def _past(column: Field, last: tuple[Any, int], descending: bool) -> Any:
+    value, link_id = last
+    if column is Link.key:
+        return Link.key < value if descending else Link.key > value
+    beyond = column < value if descending else column > value
+    within = Link.id < link_id if descending else Link.id > link_id
+    # The first condition, implied by the second, is what an index begins at.
+    return (column <= value if descending else column >= value) & (beyond | ((column == value) & within))
+
+
+def _cursor(link: Link, column: Field) -> str:
+    text = json.dumps([getattr(link, column.name), link.id], ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, column: Field) -> tuple[Any, int]:
+    try:
+        read = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        value, link_id = read
+    except (ValueError, binascii.Error, TypeError, RecursionError):
+        raise BadCursorError(cursor) from None
+    expected = str if column is Link.key else int
+    # bool is an int, and larger numbers are none that a column holds.
+    if type(value) is not expected or type(link_id) is not int or not -(2**63) <= link_id < 2**63:
+        raise BadCursorError(cursor)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadCursorError(cursor)
+    return value, link_id
+
+
+def _search(query: Query) -> Page:
+    """The best first: the very name, names that begin so, names that hold it, then all else, most followed first."""
+    if query.cursor:
+        raise BadCursorError(query.cursor)
+    text = query.text[:MAX_TEXT].strip()
+    words = list(dict.fromkeys(text.split()))[:MAX_WORDS]
+    found: dict[int, Link] = {}
+    for candidates in (_beginning(query, text), _holding(query, words, ("key",)), _holding(query, words, TEXT_COLUMNS)):
+        found.update({link.id: link for link in candidates if link.id not in found})
+    ranked = sorted(found.values(), key=lambda link: (*_rank(link, text, words), -link.clicks, link.key))
+    if query.sort:
+        ranked.sort(key=lambda link: getattr(link, COLUMNS[query.sort].name), reverse=query.descending)
+    # More than are looked at are more than are given.
+    more = len(ranked) > query.limit or len(ranked) >= MAX_FOUND
+    return Page(ranked[: query.limit], None, more)
+
+
+def _rank(link: Link, text: str, words: Sequence[str]) -> tuple[int, int]:
+    key, wanted = link.key, fold(text)
+    if wanted and key == wanted:
+        return 0, 0
+    if wanted and key.startswith(wanted):
+        return 1, 0
+    named = sum(fold(word) in key for word in words)
+    return 2, -named
+
+
+def _beginning(query: Query, text: str) -> list[Link]:
+    key = fold(text)
+    if not key or any(character.isspace() for character in key):
+        return []
+    chosen = _filtered(query).where((Link.key >= key) & (Link.key < key + HIGHEST))
+    return list(chosen.order_by(Link.key).limit(MAX_FOUND))
+
+
+def _holding(query: Query, words: Sequence[str], columns: Sequence[str]) -> list[Link]:
+    """Links that hold each word in one of the columns."""
+    chosen = _filtered(query)
+    indexed = [word for word in words if _has_index() and min(len(word), len(fold(word))) >= TRIGRAM]
+    if indexed:
+        # Ids first: joined, the planner might walk the links and ask the text for each.
+        match = " AND ".join(_phrase(word, columns) for word in indexed)
+        chosen = chosen.where(Link.id.in_(SQL("(SELECT rowid FROM link_text WHERE link_text MATCH ?)", (match,))))
+    elif _has_index() and columns == ("key",):
+        # Two characters anywhere in a name would mean reading all of them.
+        return []
+    for word in words:
+        if word not in indexed:
+            chosen = chosen.where(_like(word, columns, begins=_has_index() and not indexed))
+    return list(chosen.limit(MAX_FOUND))
+
+
+def _like(word: str, columns: Sequence[str], begins: bool) -> Any:
+    """A word that no index knows: anywhere in the few that other words leave, or else only where a tag begins."""
+    if begins:
+        return Link.id.in_(Tag.select(Tag.link).where((Tag.name >= word.lower()) & (Tag.name < word.lower() + HIGHEST)))
+    either = [getattr(Link, column).contains(fold(word) if column == "key" else word) for column in columns]
+    together = either[0]
+    for each in either[1:]:
+        together |= each
+    return together
+
+
+def _phrase(word: str, columns: Sequence[str]) -> str:
+    """FTS5's way to say: this word in one of these columns; keys hold names without hyphens."""
+    key = f'{{key}} : "{_quoted(fold(word))}"'
+    others = [column for column in columns if column != "key"]
+    return f'({key} OR {{{" ".join(others)}}} : "{_quoted(word)}")' if others else f"({key})"
+
+
+def _quoted(word: str) -> str:
+    return word.replace('"', '""')
+
+
+def _has_index() -> bool:
+    return isinstance(db.database.obj, db.SqliteFile)
