@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
-from peewee import SQL, Field
+from peewee import Field
 
 from service import db
 from service.links import fold
@@ -21,7 +23,7 @@ from service.models import Link, Tag
 
 MAX_TEXT = 200  # characters of a search that are looked at
 MAX_WORDS = 10
-MAX_FOUND = 500  # links that a search looks at, and finds
+MAX_FOUND = 200  # links that each step of a search looks at
 TRIGRAM = 3  # characters; shorter words can't be found inside of others
 HIGHEST = "\U0010ffff"
 SORTS = ("name", "clicks", "visited", "created", "updated")
@@ -160,30 +162,45 @@ def _beginning(query: Query, text: str) -> list[Link]:
 
 def _holding(query: Query, words: Sequence[str], columns: Sequence[str]) -> list[Link]:
     """Links that hold each word in one of the columns."""
-    chosen = _filtered(query)
-    indexed = [word for word in words if _has_index() and min(len(word), len(fold(word))) >= TRIGRAM]
-    if indexed:
-        # Ids first: joined, the planner might walk the links and ask the text for each.
-        match = " AND ".join(_phrase(word, columns) for word in indexed)
-        chosen = chosen.where(Link.id.in_(SQL("(SELECT rowid FROM link_text WHERE link_text MATCH ?)", (match,))))
-    elif _has_index() and columns == ("key",):
+    if not isinstance(db.database.obj, db.SqliteFile):
+        return list(_filtered(query).where(*(_like(word, columns) for word in words)).limit(MAX_FOUND))
+    indexed = [word for word in words if min(len(word), len(fold(word))) >= TRIGRAM]
+    if not indexed and columns == ("key",):
         # Two characters anywhere in a name would mean reading all of them.
         return []
-    for word in words:
-        if word not in indexed:
-            chosen = chosen.where(_like(word, columns, begins=_has_index() and not indexed))
-    return list(chosen.limit(MAX_FOUND))
+    ids = _by_index(query, indexed, [word for word in words if word not in indexed], columns)
+    return list(Link.select().where(Link.id.in_(ids))) if ids else []
 
 
-def _like(word: str, columns: Sequence[str], begins: bool) -> Any:
-    """A word that no index knows: anywhere in the few that other words leave, or else only where a tag begins."""
-    if begins:
-        return Link.id.in_(Tag.select(Tag.link).where((Tag.name >= word.lower()) & (Tag.name < word.lower() + HIGHEST)))
+def _by_index(query: Query, indexed: Sequence[str], short: Sequence[str], columns: Sequence[str]) -> list[int]:
+    """Ids of the first links that match, reading no more of them than that."""
+    tables, conditions, values = "link", [], []
+    if indexed:
+        # CROSS: the text leads, and the planner never asks it about one link after the other.
+        tables = "link_text CROSS JOIN link ON link.id = link_text.rowid"
+        conditions.append("link_text MATCH ?")
+        values.append(" AND ".join(_phrase(word, columns) for word in indexed))
+    for word in short:
+        if indexed:
+            # Anywhere in the few that the other words leave.
+            conditions.append("(" + " OR ".join(f"instr(lower(link.{column}), ?)" for column in columns) + ")")
+            values += [fold(word) if column == "key" else word.lower() for column in columns]
+        else:
+            conditions.append("link.id IN (SELECT link FROM tag WHERE name >= ? AND name < ?)")
+            values += [word.lower(), word.lower() + HIGHEST]
+    if query.tag:
+        conditions.append("EXISTS (SELECT 1 FROM tag WHERE tag.name = ? AND tag.link = link.id)")
+        values.append(query.tag.lower())
+    if query.owner is not None:
+        conditions.append("link.owner = ?")
+        values.append(query.owner)
+    sql = f"SELECT link.id FROM {tables} WHERE {' AND '.join(conditions)} LIMIT {MAX_FOUND}"  # noqa: S608 - own words
+    return [row[0] for row in db.database.execute_sql(sql, values)]
+
+
+def _like(word: str, columns: Sequence[str]) -> Any:
     either = [getattr(Link, column).contains(fold(word) if column == "key" else word) for column in columns]
-    together = either[0]
-    for each in either[1:]:
-        together |= each
-    return together
+    return reduce(operator.or_, either)
 
 
 def _phrase(word: str, columns: Sequence[str]) -> str:
@@ -195,7 +212,3 @@ def _phrase(word: str, columns: Sequence[str]) -> str:
 
 def _quoted(word: str) -> str:
     return word.replace('"', '""')
-
-
-def _has_index() -> bool:
-    return isinstance(db.database.obj, db.SqliteFile)
