@@ -151,7 +151,7 @@ def test_copies_come_back_on_a_bare_host(
     assert "is encrypted" in told(bare, "restore", "latest", "--from", "offsite", "--yes", code=2)
     stranger = tmp_path / "stranger"
     stranger.write_text(f"{pyrage.x25519.Identity.generate()}\n")
-    assert "does not open" in told(bare, "verify", name, "--from", "shed", "--key", str(stranger))
+    assert "does not open" in told(bare, "verify", name, "--from", "shed", "--key", str(stranger), code=2)
     restored = bare.json("restore", "latest", "--from", "offsite", "--key", str(outside.key), "--yes")
     assert restored["restored"] == name
     assert bare.has("kept")
