@@ -56,7 +56,7 @@ def read_access(environment: Mapping[str, str], problems: list[str]) -> Access:
         user_header=reader.text("PROXY_USER_HEADER", "X-Forwarded-User"),
         trusted=reader.networks("PROXY_TRUSTED", ""),
         forwarders=reader.networks("FORWARDED_ALLOW_IPS", LOOPBACK),
-        admins=frozenset(reader.words("ADMINS", fold_person, lambda name: is_person(name), "names of people")),
+        admins=frozenset(reader.words("ADMINS", fold_person, is_person, "names of people")),
         schemes=WEB_SCHEMES
         | set(reader.words("SCHEMES", str.lower, lambda s: bool(SCHEME.fullmatch(s)), "schemes such as mailto")),
         session_days=reader.number("SESSION_DAYS", 30, 3650),

@@ -86,5 +86,7 @@ def require_edit(owner: str) -> Person:
 
 def unauthorized(detail: str, error: str = "") -> Unauthorized:
     """401 with the way to sign in that a program has; `error` is RFC 6750's."""
-    values: dict[str, str | None] = {"realm": "golinks"} | ({"error": error} if error else {})
+    values: dict[str, str | None] = {"realm": "golinks"}
+    if error:
+        values["error"] = error
     return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", values))

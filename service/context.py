@@ -17,7 +17,7 @@ class Context:
     release: str
     assets: Assets
     schema: int
-    access: Access = Access()
+    access: Access
 
 
 def current() -> Context:

@@ -26,7 +26,7 @@ class Settings:
     log_level: str
     workers: int
     threads: int
-    access: Access = Access()
+    access: Access
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
