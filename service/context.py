@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from service.access import Access
 from service.assets import Assets
 
 
@@ -16,6 +17,7 @@ class Context:
     release: str
     assets: Assets
     schema: int
+    access: Access
 
 
 def current() -> Context:

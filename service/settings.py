@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.access import Access, read_access
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_DATABASE = "links.db"
 
@@ -24,6 +26,7 @@ class Settings:
     log_level: str
     workers: int
     threads: int
+    access: Access
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -60,6 +63,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_level=level,
         workers=number("WEB_CONCURRENCY", 2, 64),
         threads=number("WEB_THREADS", 4, 64),
+        access=read_access(environment, problems),
     )
     if problems:
         raise SettingsError("; ".join(problems))

@@ -38,7 +38,7 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["static_url"] = static_url
-    app.extensions["golinks"] = Context(settings.release, assets.load(), len(migrations.known_steps()))
+    app.extensions["golinks"] = Context(settings.release, assets.load(), len(migrations.known_steps()), settings.access)
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
