@@ -148,6 +148,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
     made.add_argument("-n", "--tail", metavar="N", type=_count, default=200, help="lines of each container (200)")
+    verb(
+        "watch",
+        "start again what becomes unhealthy, until Ctrl-C",
+        "The engine restarts what ends, never what is unhealthy. Looks every five seconds, waits longer after each "
+        "attempt, leaves a deployment alone, and tells the proxy when the app has come back at another address. Run it "
+        "under systemd.",
+    )
     made = verb("exec", "run a command in a service's container", "Its exit code is ours.")
     made.add_argument("service", metavar="SERVICE", help="app, proxy or backup")
     made.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")

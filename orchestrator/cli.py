@@ -252,6 +252,15 @@ def logs(options: argparse.Namespace) -> int:
     return 0
 
 
+def watch(options: argparse.Namespace) -> int:
+    from orchestrator.watch import watch as run
+
+    if options.json:
+        raise UsageError("watch has no --json", hint="`status --json` says how things are.")
+    run(_session(options))
+    return 0
+
+
 def execute(options: argparse.Namespace) -> int:
     from orchestrator.logs import execute as run
 
@@ -313,6 +322,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": verify,
     "restore": restore,
     "logs": logs,
+    "watch": watch,
     "exec": execute,
     "down": down,
     "doctor": doctor,

@@ -6,8 +6,10 @@ import contextlib
 import io
 import json
 import re
+import signal
 import socket
 import tarfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ import docker.errors
 import pytest
 
 from tests.engine.conftest import MakeProject
-from tests.engine.stack import PROJECT, SERVICE, SERVICES, Project, until
+from tests.engine.stack import PROJECT, SERVICE, SERVICES, Project, finished, until
 
 pytestmark = pytest.mark.engine
 
@@ -202,6 +204,36 @@ def test_an_unhealthy_container_is_started_again(project: Project) -> None:
     assert {step["cause"] for step in report["steps"]} == {"it is unhealthy", ""}
     assert project.ids() == before
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")
+
+    # And without anybody who deploys: `watch`.
+    watching = project.start("watch")
+    try:
+        time.sleep(1)
+        assert proxy.exec_run(["touch", "/tmp/sick"]).exit_code == 0
+        until(lambda: project.health()["proxy"] == "running unhealthy", 30, "the proxy is unhealthy")
+        until(lambda: project.health()["proxy"] == "running healthy", 30, "it was started again")
+        assert project.ids() == before
+        # The engine gives an app that it starts again whatever address is free.
+        network, app = f"{project.name}_internal", project.one("app")
+        address = app.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+        app.stop(timeout=10)
+        image = str(app.attrs["Image"])
+        sleeper = project.client.containers.run(image, ["sleep", "90"], network=network, detach=True)
+        try:
+            app.start()
+            until(lambda: project.health()["app"] == "running healthy", 30, "the app is healthy")
+            now = project.one("app").attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+            assert now != address
+            until(lambda: project.ask("/health").status == 200, 30, "the proxy knows the new address")
+        finally:
+            sleeper.remove(force=True)
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        ended = finished(watching, 20)
+    assert ended.code == 0, ended
+    assert f"start container {proxy.name} (it is unhealthy)" in ended.stderr
+    assert "the address may be another one" in ended.stderr
+    assert "stopped watching" in ended.stderr
 
 
 # Down
