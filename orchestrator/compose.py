@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator import create_args, labels
 from orchestrator.model import Healthcheck, ServiceSpec, Stack
 
 FILE = "docker-compose.yml"
@@ -61,6 +62,9 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
         document["networks"] = list(spec.networks)
     else:
         document["network_mode"] = "none"
+    if spec.name == "proxy":
+        # So that `deploy` knows what it is, and keeps it where it is right: another one would interrupt.
+        document["labels"] = {labels.SPEC: create_args.spec_label(spec)}
     if spec.ports:
         document["ports"] = [f"{port.bind}:{port.published}:{port.target}" for port in spec.ports]
     if spec.replicas > 1:
@@ -119,7 +123,8 @@ def render(stack: Stack) -> str:
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         quoted = value.startswith("$") or ":" in value or not value or _number(value)
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if quoted else None)
+        style = "'" if '"' in value else '"' if quoted else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
     body = yaml.dump(document(stack), Dumper=Dumper, sort_keys=False, width=1000, default_flow_style=False)

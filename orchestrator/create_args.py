@@ -77,9 +77,14 @@ def _masked(name: str, value: str) -> str:
     return value
 
 
+def spec_label(spec: ServiceSpec) -> str:
+    """The fingerprint as the text of a label."""
+    return json.dumps(fingerprint(spec), sort_keys=True)
+
+
 def config_hash(spec: ServiceSpec) -> str:
     """sha256 of the fingerprint, hexadecimal."""
-    return hashlib.sha256(json.dumps(fingerprint(spec), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(spec_label(spec).encode()).hexdigest()
 
 
 def resource_labels(stack: Stack, kind: str, key: str) -> dict[str, str]:
@@ -177,8 +182,7 @@ def service_labels(stack: Stack, spec: ServiceSpec, *, image_id: str, release: s
         "com.docker.compose.project.working_dir": "/",
         "com.docker.compose.project.config_files": "docker-compose.yml",
         labels.ROLE: labels.ROLE_SERVICE,
-        labels.HASH: digest,
-        labels.SPEC: json.dumps(fingerprint(spec), sort_keys=True),
+        labels.SPEC: spec_label(spec),
         labels.RELEASE: release,
     }
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator import build, create_args, history, lock, restore
+from orchestrator.adopt import adopt
 from orchestrator.apply import apply
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
@@ -39,7 +40,8 @@ def _images(session: Session) -> tuple[dict[str, Image], tuple[BuildImage, ...]]
 def plan(session: Session) -> dict[str, Any]:
     """What a deployment would do now, and why; changes nothing."""
     images, builds = _images(session)
-    steps = (*builds, *reconcile(session.stack, session.engine.observe(session.stack.project), images))
+    observed = adopt(session.engine.observe(session.stack.project), session, images)
+    steps = (*builds, *reconcile(session.stack, observed, images))
     return {"steps": [told(step) for step in steps]}
 
 
@@ -166,7 +168,7 @@ def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
             build.build(run.builds, stack, session.settings, engine, report)
         images = {name: image if image.id else engine.image(image.reference) for name, image in images.items()}
         images = build.require_images(stack, images, engine, report)
-        run.apply(lambda observed: reconcile(stack, observed, images), images["backup"].id)
+        run.apply(lambda seen: reconcile(stack, adopt(seen, session, images), images), images["backup"].id)
 
     return _Run(session)(work)
 

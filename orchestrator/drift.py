@@ -25,13 +25,11 @@ def reasons(stack: Stack, spec: ServiceSpec, image: Image, container: ObservedCo
     if container.image_id != image.id:
         wanted = short(image.id) if image.id else "to be built"
         found.append(f"image: {short(container.image_id)} -> {wanted}")
-    if container.config_hash != create_args.config_hash(spec):
-        if container.spec is None:
-            found.append("made by another tool")
-        else:
-            new = create_args.fingerprint(spec)
-            found += differences(container.spec, new) or ["settings changed"]
-        return tuple(found)
+    new = create_args.fingerprint(spec)
+    if container.spec is None:
+        return (*found, "made by another tool")
+    if container.spec != new:
+        return (*found, *(differences(container.spec, new) or ["settings changed"]))
     wanted_limits = _limits(stack, spec)
     for name in ("memory", "nano_cpus", "pids", "restart"):
         is_now, wanted_value = getattr(container.limits, name), getattr(wanted_limits, name)

@@ -13,7 +13,6 @@ VERSION = "com.docker.compose.version"
 COMPOSE_VERSION = "1.29.2"
 
 ROLE = "orchestrator.role"
-HASH = "orchestrator.config-hash"
 SPEC = "orchestrator.spec"
 RELEASE = "orchestrator.release"
 OWNER = "orchestrator.owner"

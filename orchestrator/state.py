@@ -44,7 +44,6 @@ class ObservedContainer:
     role: str
     oneoff: bool
     release: str
-    config_hash: str
     spec: Mapping[str, Any] | None
     limits: Limits
     oom_killed: bool = False
@@ -126,11 +125,11 @@ def parse_container(document: Mapping[str, Any]) -> ObservedContainer:
         role=label.get(labels.ROLE, ""),
         oneoff=label.get(labels.ONEOFF, "False") == "True",
         release=label.get(labels.RELEASE, ""),
-        config_hash=label.get(labels.HASH, ""),
         spec=spec if isinstance(spec, dict) else None,
         limits=Limits(
             memory=int(host.get("Memory") or 0),
-            nano_cpus=int(host.get("NanoCpus") or 0),
+            # Compose writes the same limit as a share of each 100 ms, in microseconds.
+            nano_cpus=int(host.get("NanoCpus") or 0) or int(host.get("CpuQuota") or 0) * 10_000,
             pids=int(host.get("PidsLimit") or 0),
             restart=(host.get("RestartPolicy") or {}).get("Name") or "no",
             networks=frozenset((document.get("NetworkSettings") or {}).get("Networks") or {}) - {"none"},

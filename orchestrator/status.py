@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestrator import agent_run, build, restore
+from orchestrator.adopt import adopt
 from orchestrator.agent.freshness import ALLOWED, FUTURE, judge_age, parse_age, shown
 from orchestrator.deploy import told
 from orchestrator.engine import Engine
@@ -38,7 +39,7 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
     younger than `max_age`, if that is asked."""
     stack, engine = session.stack, session.engine
     images = build.images_of(stack, build.recipes(stack, session.settings.root, engine), engine)
-    observed = engine.observe(stack.project)
+    observed = adopt(engine.observe(stack.project), session, images)
     todo: tuple[Step, ...] = (*build.missing(stack, images), *reconcile(stack, observed, images))
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.

@@ -39,6 +39,12 @@ class Images(Client):
         marks = (document.get("Config") or {}).get("Labels") or {}
         return Image(reference, str(document["Id"]), marks.get(labels.FIXED, ""), marks.get(labels.SCHEMA, ""))
 
+    def image_document(self, reference: str) -> dict[str, Any]:
+        """All that the engine says of an image."""
+        with translated(f"look at image {reference}"):
+            document: dict[str, Any] = self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            return document
+
     def image_id(self, reference: str) -> str:
         """The image's id, or "" if the engine has none of that reference."""
         return self.image(reference).id

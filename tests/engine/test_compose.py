@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.conftest import MakeProject
 from tests.engine.stack import SERVICES, Project, until
+from tests.load import Load, lost
 
 pytestmark = pytest.mark.engine
 
@@ -50,9 +51,15 @@ def test_a_fresh_checkout_comes_up_and_is_taken_over(project: Project, command: 
     # Ours sees what it made, and says why it would be made anew.
     status = project.json("status")
     assert {service["health"] for service in status["services"]} == {"healthy"}
-    report = project.json("deploy")
+    proxy = project.one("proxy").id
+    with Load(project.port, slow_path=None, new=40.0, kept=5, kept_rate=5.0, slow=0.0, writes=10.0) as load:
+        report = project.json("deploy")
     assert report["result"] == "changed"
     assert any("made by another tool" in step["cause"] for step in report["steps"])
+    assert project.one("proxy").id == proxy, "another one would have interrupted"
+    assert load.failed == []
+    assert load.acknowledged
+    assert lost(project.port, load.acknowledged) == []
     assert project.health() == HEALTHY
     assert len(project.containers()) == 3
     assert project.has("by-compose")
@@ -87,6 +94,16 @@ def test_ps_and_logs_show_what_we_deployed(stack: Project, command: list[str]) -
     assert logs.count(identity) == 2, logs
     assert stack.compose(command, "ps", "-q", "app").stdout.strip() == stack.one("app").id
     assert stack.compose(command, "exec", "-T", "app", "id", "-u").stdout.strip() == "10001"
+
+
+def test_stop_and_start_of_compose_work_on_what_we_deployed(stack: Project, command: list[str]) -> None:
+    ids = stack.ids()
+    stack.compose(command, "stop")
+    assert {health.split()[0] for health in stack.health().values()} == {"exited"}
+    stack.compose(command, "start")
+    healthy(stack)
+    assert stack.ids() == ids
+    until(lambda: stack.ask("/health").status == 200, 20, "it serves again")
 
 
 def test_down_of_compose_takes_ours_away_and_keeps_the_data(project: Project, command: list[str]) -> None:

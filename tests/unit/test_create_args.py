@@ -34,7 +34,6 @@ def test_labels_of_a_container() -> None:
         "com.docker.compose.project.working_dir": "/",
         "com.docker.compose.project.config_files": "docker-compose.yml",
         "orchestrator.role": "service",
-        "orchestrator.config-hash": digest,
         "orchestrator.release": "r1",
     }
 

@@ -67,11 +67,11 @@ def test_image() -> None:
 
 
 def test_of_another_tool() -> None:
-    assert why(replace(live(), config_hash="", spec=None)) == ("made by another tool",)
+    assert why(replace(live(), spec=None)) == ("made by another tool",)
 
 
-def test_hash_of_an_older_program_with_the_same_settings() -> None:
-    assert why(replace(live(), config_hash="old")) == ("settings changed",)
+def test_settings_that_this_program_does_not_know() -> None:
+    assert why(replace(live(), spec={**(live().spec or {}), "unknown": None})) == ("settings changed",)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import create_args, labels
+from orchestrator import labels
 from orchestrator.state import Limits, Observed, last_probe, parse_container, parse_network
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -31,7 +31,6 @@ def test_running_and_healthy() -> None:
     assert found.limits == Limits(256 * 1024**2, 500_000_000, 64, "unless-stopped", frozenset())
     assert found.spec is not None
     assert found.spec["environment"] == {"A": "1"}
-    assert len(found.config_hash) == 64
     assert found.started > found.created > "2026-"
 
 
@@ -48,7 +47,7 @@ def test_created_and_without_a_network() -> None:
     found = parse_container(document("created-none-network"))
     assert (found.state, found.health, found.running, found.restarts) == ("created", "none", False, 0)
     assert found.limits == Limits(0, 0, 0, "no", frozenset())
-    assert (found.service, found.number, found.release, found.config_hash, found.spec) == ("", 0, "", "", None)
+    assert (found.service, found.number, found.release, found.spec) == ("", 0, "", None)
     assert found.started == "0001-01-01T00:00:00Z"
 
 
@@ -61,7 +60,7 @@ def test_never_started_lock() -> None:
 def test_made_by_compose_v1() -> None:
     found = parse_container(document("compose-v1"))
     assert (found.name, found.service, found.number, found.oneoff) == ("utcompose_app_1", "app", 1, False)
-    assert (found.role, found.release, found.config_hash, found.spec) == ("", "", "", None), "nothing of ours"
+    assert (found.role, found.release, found.spec) == ("", "", None), "nothing of ours"
     assert found.healthy, "without a health check it is, as long as it runs"
     assert found.limits == Limits(64 * 1024**2, 500_000_000, 32, "unless-stopped", frozenset({"utcompose_default"}))
 
@@ -90,7 +89,7 @@ def test_compose_labels_of_what_we_make_are_all_there() -> None:
     names = set(document("running-healthy")["Config"]["Labels"])
     needed = set(document("compose-v1")["Config"]["Labels"])
     assert needed <= names
-    assert {"com.docker.compose.image", labels.HASH, labels.SPEC} <= names
+    assert {"com.docker.compose.image", labels.SPEC} <= names
 
 
 def test_of_and_oneoffs() -> None:
@@ -101,12 +100,3 @@ def test_of_and_oneoffs() -> None:
     assert [c.name for c in observed.of("backup")] == ["older", "ut-shop-backup-2"]
     assert observed.oneoffs == (job,)
     assert observed.of("app") == ()
-
-
-def test_recorded_hash_is_that_of_the_recorded_spec() -> None:
-    """The label that explains a difference and the one that finds it are of the same thing."""
-    one = parse_container(document("running-healthy"))
-    import hashlib
-
-    assert hashlib.sha256(json.dumps(one.spec, sort_keys=True).encode()).hexdigest() == one.config_hash
-    assert create_args.fingerprint.__doc__
