@@ -252,6 +252,11 @@ class MemoryEngine(Engine):
             image_id = self.images.get(reference, reference if reference in self.images.values() else "")
             return Image(reference, image_id, self.fixed.get(image_id, ""))
 
+    def image_document(self, reference: str) -> dict[str, Any]:
+        with self._call(f"image_document {reference}"):
+            image_id = self.images.get(reference, reference)
+            return {"Id": image_id, "RootFS": {"Layers": [image_id]}, "Config": {}}
+
     def layers(self, image: str) -> dict[str, int]:
         with self._call(f"layers {image}"):
             return {"base": 1000, image: 100}
