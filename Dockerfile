@@ -69,7 +69,8 @@ LABEL org.opencontainers.image.title="golinks" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    FLASK_APP=service
 WORKDIR /opt/app
 RUN install -d -o 10001 -g 10001 -m 0750 /data \
  && install -d -o 10001 -g 10001 -m 0755 /static

@@ -12,7 +12,7 @@ from loguru import logger
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import api, assets, db, health, log, migrations, views
+from service import api, assets, db, health, log, migrations, seed, views
 from service.answers import problem, wants_json
 from service.context import Context, current
 from service.redirect import Redirects
@@ -55,6 +55,7 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     for name in app.jinja_env.list_templates():
         # Compiled now, in the master: not while the first person waits, in each worker.
         app.jinja_env.get_template(name)
+    app.cli.add_command(seed.command)
     app.wsgi_app = log.RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     if settings.access.read == "open":
         app.wsgi_app = Redirects(app.wsgi_app, settings.hosts)  # type: ignore[method-assign]
