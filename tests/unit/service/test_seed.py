@@ -48,7 +48,7 @@ def test_shares_and_days() -> None:
     assert sum(seed.shares(1000, 12345)) == 12345
     assert seed.shares(3, 0) == [0, 0, 0]
     for count in (1, 89, 90, 5000):
-        found = seed.spread(random.Random(1), count, 20000)
+        found = seed.spread(random.Random(1), count, 20000)  # noqa: S311 - no secret
         assert sum(number for _, number in found) == count
         assert all(20000 - seed.DAYS < day <= 20000 for day, _ in found)
 
