@@ -51,7 +51,7 @@ def run(url: str, paths: Path, seconds: float) -> Load:
 def read(text: str) -> Load:
     """What wrk printed."""
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.MULTILINE)
-    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    p99 = re.search(r"^\s+99%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
     requests = re.search(r"^\s+(\d+) requests in ", text, re.MULTILINE)
     assert rate and p99 and requests, f"wrk said:\n{text}"
     wrong = re.search(r"^\s+Non-2xx or 3xx responses: (\d+)", text, re.MULTILINE)
