@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLIENTS = 16
-#: A path at random for each request, made before the clock starts. What is asked is counted by wrk, not here.
+#: A path at random for each request, all made before the clock starts.
 SCRIPT = """
-local paths = {}
-for line in io.lines("%s") do paths[#paths + 1] = wrk.format("GET", line) end
-math.randomseed(1)
-request = function() return paths[math.random(#paths)] end
+local requests = {}
+-- Not before: the Host header is known from here on.
+init = function(arguments)
+  wrk.init(arguments)
+  for path in io.lines("%s") do requests[#requests + 1] = wrk.format("GET", path) end
+  math.randomseed(1)
+end
+request = function() return requests[math.random(#requests)] end
 """
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
