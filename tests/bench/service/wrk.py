@@ -14,8 +14,7 @@ CLIENTS = 16
 SCRIPT = """
 local requests = {}
 -- Not before: the Host header is known from here on.
-init = function(arguments)
-  wrk.init(arguments)
+init = function()
   for path in io.lines("%s") do requests[#requests + 1] = wrk.format("GET", path) end
   math.randomseed(1)
 end
