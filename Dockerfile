@@ -50,7 +50,7 @@ RUN python3 -m venv --without-pip /opt/venv \
  && find /opt/venv \( -name '*.pyi' -o -name '*.pyx' -o -name '*.c' -o -name '*.h' \) -type f -delete \
  && find /opt/venv -depth -type d \( -name tests -o -name include -o -name sqlite_extra_binaries \) -exec rm -rf {} + \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib \
- && /opt/venv/bin/python -B -c "import apsw, flask, gunicorn, loguru, markupsafe._speedups, peewee"
+ && /opt/venv/bin/python -B -c "import apsw, flask, gunicorn, loguru, markupsafe._speedups, peewee, regex._regex"
 
 
 FROM builder AS app-code
@@ -69,7 +69,8 @@ LABEL org.opencontainers.image.title="golinks" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    FLASK_APP=service
 WORKDIR /opt/app
 RUN install -d -o 10001 -g 10001 -m 0750 /data \
  && install -d -o 10001 -g 10001 -m 0755 /static

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
-from service import db, search, store
+from service import db, following, search, store
 from service.answers import answer_json, problem
 from service.fields import NAMES, check_fields, check_some
 from service.links import InvalidLinkError
@@ -53,7 +53,7 @@ def answer_invalid(error: InvalidLinkError) -> Response:
 def create() -> Response:
     """201 with the link and its Location, or 409 with the link that has the name."""
     try:
-        link = store.create(check_fields(_read_body(NAMES)), author="")
+        link = store.create(following.unlooped_fields(check_fields(_read_body(NAMES))), author="")
     except store.LinkExistsError as error:
         return _taken(error)
     response = answer_json(as_json(link), 201)
@@ -88,7 +88,7 @@ def read(name: str) -> Response:
 def change(name: str) -> Response:
     """200 with the link as changed; under another name, the old one leads to it, too."""
     try:
-        link = store.change(name, check_some(_read_body(NAMES)), author="")
+        link = store.change(name, following.unlooped(check_some(_read_body(NAMES)), name), author="")
     except store.LinkExistsError as error:
         return _taken(error)
     return answer_json(as_json(link)) if link else _missing()

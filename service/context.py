@@ -12,12 +12,13 @@ from service.assets import Assets
 
 @dataclass(frozen=True)
 class Context:
-    """`schema` is the version of the newest migration this release knows."""
+    """`schema` is the version of the newest migration this release knows; `hosts` are the settings' HOSTS."""
 
     release: str
     assets: Assets
     schema: int
     access: Access
+    hosts: frozenset[str] = frozenset()
 
 
 def current() -> Context:

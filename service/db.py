@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from playhouse.apsw_ext import APSWDatabase  # type: ignore[import-untyped]
 BUSY_TIMEOUT = 5.0  # seconds a statement waits for another process's write
 # peewee wraps what a statement raises when it starts, and not what it raises while its rows are read.
 DATABASE_ERRORS = (PeeweeException, apsw.Error)
+
+# The first of two statements that finds something ends it.
+FIND_TARGET = (
+    "SELECT id, url, expires FROM link WHERE key = ? UNION ALL SELECT link.id, link.url, link.expires "
+    "FROM alias JOIN link ON link.id = alias.link WHERE alias.key = ? LIMIT 1"
+)
 
 # What the models are bound to; `configure` says which database it stands for.
 database: DatabaseProxy = DatabaseProxy()
@@ -64,6 +70,15 @@ class SqliteFile(APSWDatabase):  # type: ignore[misc]
     def is_stale(self) -> bool:
         """True when this thread's connection holds another file than the one at the path."""
         return not self.is_closed() and getattr(self._opened, "file", None) != self._file_now()
+
+    def rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        """All rows of a query, by this thread's connection and its prepared statement, without peewee's layers."""
+        connection = self._state.conn
+        if connection is None or self._opened.file != self._file_now():
+            ensure_open()
+            connection = self._state.conn
+        found: list[Any] = connection.execute(sql, values).fetchall()
+        return found
 
     def create(self) -> None:
         """Make the file where there is none, and put it into WAL mode, which it then keeps."""
@@ -145,6 +160,22 @@ def discard() -> None:
 def dispose() -> None:
     """Forget this thread's connection without closing it: after a fork it belongs to the parent."""
     database.obj.dispose()
+
+
+def find_target(key: str) -> tuple[int, str, int | None] | None:
+    """(id, url, expires) of the link that has this folded name or had it, or None. Raises a database error."""
+    chosen = database.obj
+    if isinstance(chosen, SqliteFile):
+        rows = chosen.rows(FIND_TARGET, (key, key))
+    else:
+        ensure_open()
+        rows = chosen.execute_sql(FIND_TARGET.replace("?", chosen.param), (key, key)).fetchall()
+    return rows[0] if rows else None
+
+
+def run_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement for each row of values, prepared once; in it `?` stands for a value. Raises a database error."""
+    database.obj.cursor().executemany(sql.replace("?", database.obj.param), rows)
 
 
 @contextmanager

@@ -9,6 +9,10 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from werkzeug.urls import iri_to_uri
 
+from service import targets
+from service.golang import now
+from service.targets import URL_SAFE
+
 MAX_NAME = 100  # characters
 MAX_URL = 2048  # characters; longer addresses break in proxies and browsers of others
 
@@ -17,8 +21,6 @@ NAME = re.compile(r"\w[\w\-.]*")
 RESERVED = frozenset({"static", "health", "livez", "favicon.ico", "robots.txt"})
 # What a chat or a mail glues to the end of an address.
 TRAILING = ".,()[]{}"
-# Left as they come when quoting what a client sent; "%" keeps what is quoted already.
-URL_SAFE = "%/:;=&?@!$'()*+,~-._[]"
 
 
 class InvalidLinkError(Exception):
@@ -73,6 +75,8 @@ def url_problem(value: object) -> str | None:  # noqa: PLR0911 - a list of rules
         return "is missing"
     if len(url) > MAX_URL:
         return f"has more than {MAX_URL} characters"
+    if targets.is_template(url):
+        return targets.check(url)
     # Control characters, surrogates, format characters and spaces split headers or hide what an address is.
     if any(unicodedata.category(character)[0] in "CZ" for character in url) or "\\" in url:
         return "must not hold spaces, backslashes or control characters"
@@ -87,8 +91,6 @@ def url_problem(value: object) -> str | None:  # noqa: PLR0911 - a list of rules
         return "has no host"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user name or password"
-    if "{{" in url:
-        return "must not hold {{"
     try:
         fits = ascii_url(url).isascii()
     except ValueError:
@@ -115,11 +117,14 @@ def spellings(name: str) -> list[str]:
     return [spelling for spelling in dict.fromkeys((name, name.rstrip(TRAILING))) if is_name(spelling)]
 
 
-def resolve(url: str, rest: str, query: str) -> str:
+def resolve(url: str, rest: str, query: str, user: str = "") -> str:
     """Where a request for a link to `url` goes: the rest of its path appended, its query added after the target's.
 
-    `rest` and `query` are quoted, as `take_apart` gives them. The result is ASCII and safe in a header.
+    A template says itself where the rest goes. `rest` and `query` are quoted, as `take_apart` gives them; `user` is ""
+    where nobody is signed in. The result is ASCII and safe in a header. Raises targets.TargetError, of a template.
     """
+    if targets.is_template(url):
+        return targets.expand(url, rest, query, user, now())
     if not rest and not query:
         return ascii_url(url)
     parts = urlsplit(ascii_url(url))

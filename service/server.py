@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -11,11 +12,16 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from loguru import logger
 
 from service import assets, db, log, migrations
+from service.clicks import Writer, counter
 from service.migrate import migrate
 from service.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+
+#: What writes this worker's visits.
+writers: list[Writer] = []
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
@@ -74,6 +80,8 @@ def post_worker_init(worker: Any) -> None:
         logger.error("the database can't be opened: {}", error)
     else:
         _warm_up(worker.wsgi)
+    writers.append(Writer(counter))
+    writers[-1].start()
 
 
 def _warm_up(application: WSGIApplication) -> None:
@@ -89,5 +97,16 @@ def _warm_up(application: WSGIApplication) -> None:
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
-    """Close what `post_worker_init` opened: the last connection to go leaves a database without a -wal."""
+    """Write the visits that are left. Close what `post_worker_init` opened: the last connection takes the -wal along.
+
+    A request that took longer than the grace is still to end: its visit is written when the process goes.
+    """
+    while writers:
+        writers.pop().finish()
+    atexit.register(_write_the_last)
     db.close()
+
+
+def _write_the_last() -> None:
+    with contextlib.suppress(Exception):
+        counter.write()

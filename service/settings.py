@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.access import Access, read_access
+from service.hosts import split_hosts
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_DATABASE = "links.db"
@@ -18,7 +19,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`database` is an URL with a scheme; `static_root` is None where the application serves `/static` alone."""
+    """`database` is an URL with a scheme; `static_root` is None where the application serves `/static` alone.
+
+    `hosts` are names under which people reach this service, as `service.hosts` gives them.
+    """
 
     database: str
     static_root: Path | None
@@ -27,6 +31,7 @@ class Settings:
     workers: int
     threads: int
     access: Access
+    hosts: frozenset[str] = frozenset()
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -55,6 +60,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if url and path:
         problems.append("set DATABASE_URL or DATABASE_PATH, not both")
 
+    hosts: frozenset[str] = frozenset()
+    try:
+        hosts = split_hosts(text("HOSTS"))
+    except ValueError as error:
+        problems.append(f"HOSTS must hold hosts such as go or go.example.com, with commas between; {error} is none")
+
     static_root = text("STATIC_ROOT")
     settings = Settings(
         database=url or f"sqlite:///{path or DEFAULT_DATABASE}",
@@ -64,6 +75,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         workers=number("WEB_CONCURRENCY", 2, 64),
         threads=number("WEB_THREADS", 4, 64),
         access=read_access(environment, problems),
+        hosts=hosts,
     )
     if problems:
         raise SettingsError("; ".join(problems))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import db, search, store
+from service import db, following, search, store
 from service.answers import problem, wants_json
 from service.fields import check_fields, check_some
-from service.links import InvalidLinkError, is_name, resolve, spellings, take_apart
+from service.links import InvalidLinkError, is_name, take_apart
 from service.models import Link
 
 blueprint = Blueprint("views", __name__)
@@ -38,7 +38,7 @@ def create() -> AnyResponse | tuple[str, int]:
     """Store the form's link, then show the list; or show the form again with what is wrong."""
     name, url = _field("name"), _field("url")
     try:
-        link = store.create(check_fields({"name": name, "url": url}), author="")
+        link = store.create(following.unlooped_fields(check_fields({"name": name, "url": url})), author="")
     except InvalidLinkError as error:
         return _index(name=name, url=url, errors=error.errors), 422
     except store.LinkExistsError as error:
@@ -57,7 +57,7 @@ def edit(name: str) -> str:
 def change(name: str) -> AnyResponse | tuple[str, int]:
     """Store the new target."""
     try:
-        link = store.change(name, check_some({"url": _field("url")}), author="")
+        link = store.change(name, following.unlooped(check_some({"url": _field("url")}), name), author="")
     except InvalidLinkError as error:
         return render_template("edit.html", link=_find(name), url=_field("url"), errors=error.errors), 422
     if link is None:
@@ -79,10 +79,9 @@ def follow(asked: str) -> AnyResponse | tuple[str, int]:
     # As sent, not as decoded: %2F and double slashes mean something to the target.
     raw = request.environ.get("RAW_URI") or quote(asked)
     wanted = take_apart(raw)
-    for spelling in spellings(wanted.name):
-        link = store.find(spelling)
-        if link is not None:
-            return Response(status=302, headers={"Location": resolve(link.url, wanted.rest, wanted.query)})
+    found = following.answer(wanted)
+    if found is not None:
+        return found
     if wants_json():
         return problem(404, "There is no such link.")
     return _index(name=wanted.name if is_name(wanted.name) else "", missing=wanted.name[:200]), 404

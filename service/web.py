@@ -12,9 +12,10 @@ from loguru import logger
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import api, assets, db, health, log, migrations, views
+from service import api, assets, db, health, log, migrations, seed, views
 from service.answers import problem, wants_json
 from service.context import Context, current
+from service.redirect import Redirects
 from service.settings import read_settings
 
 MAX_BODY = 64 * 1024  # bytes; a link with all its fields is far below
@@ -38,7 +39,9 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["static_url"] = static_url
-    app.extensions["golinks"] = Context(settings.release, assets.load(), len(migrations.known_steps()), settings.access)
+    app.extensions["golinks"] = Context(
+        settings.release, assets.load(), len(migrations.known_steps()), settings.access, settings.hosts
+    )
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
@@ -52,7 +55,10 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     for name in app.jinja_env.list_templates():
         # Compiled now, in the master: not while the first person waits, in each worker.
         app.jinja_env.get_template(name)
+    app.cli.add_command(seed.command)
     app.wsgi_app = log.RequestLog(app.wsgi_app)  # type: ignore[method-assign]
+    if settings.access.read == "open":
+        app.wsgi_app = Redirects(app.wsgi_app, settings.hosts)  # type: ignore[method-assign]
     return app
 
 

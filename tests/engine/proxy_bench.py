@@ -35,6 +35,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Request-ID", "from-the-app")
+        if self.path == "/long": self.send_header("X-Long", "x" * 12000)
         if self.path == "/framed": self.send_header("X-Frame-Options", "SAMEORIGIN")
         self.end_headers()
         self.wfile.write(body)

@@ -84,6 +84,12 @@ def test_headers_are_sent_once_and_the_apps_own_win(bench: Bench) -> None:
         assert answer.all("Server") == ["nginx"]
 
 
+def test_a_long_header_of_the_app_comes_through(bench: Bench) -> None:
+    """Such as the target of a redirect."""
+    answer = bench.ask("/long")
+    assert (answer.status, [len(value) for value in answer.all("X-Long")]) == (200, [12000])
+
+
 def test_connections_to_the_app_are_kept(bench: Bench) -> None:
     # Two workers, each with its own: many requests need few connections.
     assert len({bench.ask("/").json["peer"] for _ in range(12)}) <= 4

@@ -86,7 +86,7 @@ def test_targets(url: str) -> None:
         "https://example.com/\u202e",
         "https://example.com\\@evil.example/",
         "https://[::1/",
-        "https://example.com/{{.Path}}",
+        "https://example.com/{{.Nothing}}",
         "https://example.com/\ud800",
         "https://" + "a" * 70 + "é.example/",
         "https://example.com/" + "a" * 2048,

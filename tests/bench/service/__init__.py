@@ -1,0 +1,1 @@
+"""`python -m tests.bench service`: see measure.py."""

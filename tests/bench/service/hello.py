@@ -1,0 +1,101 @@
+"""What redirects are measured beside: the smallest Flask application, under the service's own gunicorn settings.
+
+In a container of the app's image with its limits, alone behind a container of the proxy's image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+
+from tests.engine.stack import Project, free_port, until
+
+APP = """
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def hello():
+    return "Hello, World!"
+"""
+#: All but the hooks, which are the service's own.
+SETTINGS = """
+with open("/opt/app/gunicorn.conf.py") as file:
+    exec(file.read())
+del on_starting, post_fork, post_worker_init, worker_exit
+"""
+
+
+def _tar(files: dict[str, str]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(text), 0o644
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return made.getvalue()
+
+
+def address(container: Any) -> str:
+    """The container's own, which this machine reaches as long as the engine is here."""
+    container.reload()
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    return next(str(network["IPAddress"]) for network in networks if network["IPAddress"])
+
+
+@contextlib.contextmanager
+def hello(client: docker.DockerClient, project: Project) -> Iterator[tuple[str, str]]:
+    """(its address, its address behind the proxy) while the block runs; images and limits are the project's."""
+    with contextlib.ExitStack() as stack:
+        name = f"{project.name}-hello"
+        network = client.networks.create(name)
+        stack.callback(network.remove)
+        made = {}
+        for service in ("app", "proxy"):
+            container = project.one(service)
+            like, image = container.attrs["HostConfig"], str(container.attrs["Image"])
+            port = {"8080/tcp": ("127.0.0.1", free_port())} if service == "proxy" else None
+            container = client.containers.create(
+                image,
+                ["gunicorn", "-c", "/opt/hello/settings.py", "--chdir", "/opt/hello", "hello:app"]
+                if not port
+                else None,
+                name=f"{name}-{service}",
+                network=name,
+                networking_config={name: client.api.create_endpoint_config(aliases=[service])},
+                mem_limit=like["Memory"],
+                memswap_limit=like["Memory"],
+                nano_cpus=like["NanoCpus"],
+                ports=port,
+            )
+            stack.callback(container.remove, force=True)
+            if service == "app":
+                container.put_archive("/opt", _tar({"hello/settings.py": SETTINGS, "hello/hello.py": APP}))
+            container.start()
+            made[service] = (container, port)
+        direct = f"http://{address(made['app'][0])}:8000"
+        published = made["proxy"][1]
+        assert published is not None
+        behind = f"http://127.0.0.1:{published['8080/tcp'][1]}"
+        for url in (direct, behind):
+            until(lambda url=url: answers(url), 30, f"{url} answers")  # type: ignore[misc]
+        yield direct, behind
+
+
+def answers(url: str) -> bool:
+    """True when there is an answer without an error."""
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
