@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build, create_args, history, lock, restore
+from orchestrator import build, create_args, exposure, history, lock, restore
 from orchestrator.apply import apply
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
@@ -40,7 +40,9 @@ def plan(session: Session) -> dict[str, Any]:
     """What a deployment would do now, and why; changes nothing."""
     images, builds = _images(session)
     steps = (*builds, *reconcile(session.stack, session.engine.observe(session.stack.project), images))
-    return {"steps": [told(step) for step in steps]}
+    for warning in exposure.warnings(session.settings):
+        session.report.warn(warning)
+    return {"steps": [told(step) for step in steps], "warnings": session.report.warnings}
 
 
 class _Run:
@@ -55,7 +57,7 @@ class _Run:
 
     def __call__(self, work: Callable[[_Run], None]) -> dict[str, Any]:
         session, outcome = self.session, self.outcome
-        for warning in session.settings.warnings:
+        for warning in (*session.settings.warnings, *exposure.warnings(session.settings)):
             session.report.warn(warning)
         try:
             work(self)

@@ -9,6 +9,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from werkzeug.urls import iri_to_uri
 
+from service.access import WEB_SCHEMES
+
 MAX_NAME = 100  # characters
 MAX_URL = 2048  # characters; longer addresses break in proxies and browsers of others
 
@@ -19,6 +21,9 @@ RESERVED = frozenset({"static", "health", "livez", "favicon.ico", "robots.txt"})
 TRAILING = ".,()[]{}"
 # Left as they come when quoting what a client sent; "%" keeps what is quoted already.
 URL_SAFE = "%/:;=&?@!$'()*+,~-._[]"
+
+# Those that targets may have: what `allow_schemes` was told.
+_schemes = WEB_SCHEMES
 
 
 class InvalidLinkError(Exception):
@@ -36,6 +41,12 @@ class Asked:
     name: str
     rest: str
     query: str
+
+
+def allow_schemes(schemes: frozenset[str]) -> None:
+    """Says once, at the start, which schemes targets may have; `service.access` has seen to it that they are safe."""
+    global _schemes  # noqa: PLW0603 - a setting of the process, as the database is
+    _schemes = schemes
 
 
 def fold(name: str) -> str:
@@ -81,9 +92,10 @@ def url_problem(value: object) -> str | None:  # noqa: PLR0911 - a list of rules
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "is not a valid address"
-    if parts.scheme not in ("http", "https"):
-        return "must begin with http:// or https://"
-    if not host:
+    if parts.scheme not in _schemes:
+        others = (f"{scheme}:" for scheme in sorted(_schemes - WEB_SCHEMES))
+        return f"must begin with {' or '.join(('http://', 'https://', *others))}"
+    if not host and parts.scheme in WEB_SCHEMES:
         return "has no host"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user name or password"
