@@ -42,7 +42,8 @@ class Person:
         return scope in self.scopes and scope in ROLES.get(self.role, ())
 
 
-ANYBODY = Person("", "admin")
+ANYBODY = Person("", "admin")  # where AUTH=open
+STRANGER = Person("", "reader", frozenset({"read"}))  # who has not signed in, where READ=open
 
 
 def needs(scope: str) -> Callable[[View], View]:
@@ -60,13 +61,16 @@ def guard() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     changes = request.method not in SAFE_METHODS
     needed = getattr(view, "needs", "write" if changes else "read")
-    if changes and not (_bearer() is not None and _signed_in().token):
+    if changes and not (_bearer() is not None and signed_in().token):
         refuse_cross_site()
     if needed == EVERYBODY:
         return
     if changes and access().read_only:
         raise read_only()
-    if changes or needed != "read" or access().read == "closed":
+    if changes:
+        signed_in()
+    # What everybody may read is answered without asking who it is, which the database would have to say.
+    if changes or needed != "read" or access().read == "closed" or _bearer() is not None:
         require(needed)
 
 
@@ -92,15 +96,25 @@ def shown() -> Person | None:
 
 
 def require(scope: str) -> Person:
-    """Whoever makes the current request, if they may "read", "write" or "admin".
+    """Whoever makes the current request, if they may "read", "write" or "admin"; STRANGER where all may read.
 
     Raises Unauthorized or Forbidden, which become a problem document, the sign-in page or an error page.
     """
     if scope != "read" and access().read_only:
         raise read_only()
-    found = _signed_in()
+    if scope == "read" and access().read == "open" and person() is None:
+        return STRANGER
+    found = signed_in()
     if not found.may(scope):
         raise Forbidden(f"{'This token' if found.token else 'Your role'} does not allow this: it needs {scope!r}.")
+    return found
+
+
+def signed_in() -> Person:
+    """Whoever makes the current request. Raises Unauthorized for a stranger."""
+    found = person()
+    if found is None:
+        raise unauthorized("Please sign in: this is not for everybody.")
     return found
 
 
@@ -114,9 +128,10 @@ def may_edit(who: Person | None, owner: str) -> bool:
     """True for the owner, an admin, anybody where there is no owner or no more, and where AUTH=open or EDIT=anyone."""
     if who is None or not who.may("write") or access().read_only:
         return False
-    if access().auth == "open" or access().edit == "anyone" or owner in ("", who.name) or who.may("admin"):
+    folded = fold_person(owner)
+    if access().auth == "open" or access().edit == "anyone" or folded in ("", who.name) or who.may("admin"):
         return True
-    return access().auth == "password" and owner not in _active_names()
+    return access().auth == "password" and folded not in _active_names()
 
 
 def require_edit(owner: str) -> Person:
@@ -148,13 +163,6 @@ def client_address() -> Address | None:
     # Our proxy replaces what a client says here. Of several the last was added nearest to us.
     told = request.headers.get("X-Forwarded-For")
     return address_of(told.rpartition(",")[2]) if told is not None else peer
-
-
-def _signed_in() -> Person:
-    found = person()
-    if found is None:
-        raise unauthorized("Please sign in: this is not for everybody.")
-    return found
 
 
 def _identify() -> Person | None:

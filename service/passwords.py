@@ -16,9 +16,10 @@ SHORTEST, LONGEST = 10, 200  # characters
 METHOD = "scrypt:16384:8:5"
 # Compared with where there is no such account: takes as long as for one, and never is right.
 NOBODY = f"{METHOD}$nobodynobodynobo${'0' * 128}"
-PATIENCE = 2.0  # seconds
-# One at a time in each worker: neither memory nor threads run out because many try to sign in.
+PATIENCE = 5.0  # seconds
+# One at a time in each worker, and one who waits: neither memory nor threads run out because many try to sign in.
 _gate = threading.BoundedSemaphore(1)
+_places = threading.BoundedSemaphore(2)
 
 
 class BusyError(Exception):
@@ -42,9 +43,11 @@ def stored(password: str) -> str:
 
 def is_right(password: str, kept: str | None) -> bool:
     """True when `kept` was made of this password; takes as long where `kept` is None. Raises BusyError."""
+    if problem(password):
+        # Nobody has such a one, so there is nothing to find out.
+        return False
     with _one_at_a_time():
-        # Longer than any that is kept: cut, so that it costs no more than others do.
-        right = check_password_hash(kept or NOBODY, _normal(password[: LONGEST + 1]))
+        right = check_password_hash(kept or NOBODY, _normal(password))
     return right and kept is not None
 
 
@@ -60,9 +63,14 @@ def _normal(password: str) -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    if not _gate.acquire(timeout=PATIENCE):
+    if not _places.acquire(blocking=False):
         raise BusyError
     try:
-        yield
+        if not _gate.acquire(timeout=PATIENCE):
+            raise BusyError
+        try:
+            yield
+        finally:
+            _gate.release()
     finally:
-        _gate.release()
+        _places.release()

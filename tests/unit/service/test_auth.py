@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.exceptions import Unauthorized
 
 from service import auth, create_app, db, people
 from service.links import MAX_NAME
@@ -151,6 +152,18 @@ def test_tokens_that_are_none(environment: dict[str, str]) -> None:
     assert signed_in(app, "ed").get("/.api/me", headers=gone).status_code == 401
 
 
+def test_strangers_read_where_all_may(environment: dict[str, str]) -> None:
+    app = with_people(environment)
+    assert app.test_client().get("/.api/links").status_code == 200
+    assert app.test_client().get("/.api/links", headers={"Authorization": "Bearer none"}).status_code == 401
+    with app.test_request_context():
+        assert auth.require("read").name == ""
+        with pytest.raises(Unauthorized):
+            auth.require("write")
+        with pytest.raises(Unauthorized):
+            auth.signed_in()
+
+
 def test_a_tokens_use_is_noted_once_an_hour(environment: dict[str, str]) -> None:
     client = with_people(environment).test_client()
     headers = token_of("ed", "read")
@@ -238,6 +251,8 @@ def test_one_person_has_not_any_number_of_tokens(environment: dict[str, str]) ->
 RULES: tuple[tuple[dict[str, str], str, str, bool], ...] = (
     ({}, "ed", "ed", True),
     ({}, "ed", "eve", False),
+    ({}, "ed", "Ed", True),
+    ({}, "ed", "Eve", False),
     ({}, "ed", "", True),
     ({}, "ed", "left-long-ago", True),
     ({}, "ada", "eve", True),

@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -256,12 +257,24 @@ def test_only_so_much_is_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert 128 * int(n) * int(r) == 16 * 2**20
     monkeypatch.setattr(passwords, "PATIENCE", 0.01)
     with passwords._one_at_a_time(), pytest.raises(passwords.BusyError):
-        passwords.is_right("x", None)
-    assert not passwords.is_right("x", None)
+        passwords.is_right(WRONG, None)
+    monkeypatch.setattr(passwords, "PATIENCE", 60)
+    with passwords._one_at_a_time(), ThreadPoolExecutor() as pool:
+        waiting = pool.submit(passwords.is_right, WRONG, None)
+        while passwords._places._value:
+            time.sleep(0.001)
+        # The third is not kept waiting: its thread has other things to answer.
+        with pytest.raises(passwords.BusyError):
+            passwords.is_right(WRONG, None)
+        passwords._gate.release()
+        assert not waiting.result()
+        passwords._gate.acquire()
     kept = passwords.stored(PASSWORD)
     assert kept.startswith("scrypt:16384:8:5$")
     assert passwords.is_right(PASSWORD, kept)
     assert not passwords.is_right(PASSWORD + "x", kept)
+    with passwords._one_at_a_time():
+        assert not passwords.is_right("short", kept)
 
 
 def test_a_password_is_the_same_however_it_is_typed() -> None:
