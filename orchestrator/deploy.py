@@ -37,12 +37,13 @@ def _images(session: Session) -> tuple[dict[str, Image], tuple[BuildImage, ...]]
 
 
 def plan(session: Session) -> dict[str, Any]:
-    """What a deployment would do now, and why; changes nothing."""
+    """What a deployment would do now, and why, and its warnings, if any; changes nothing."""
     images, builds = _images(session)
     steps = (*builds, *reconcile(session.stack, session.engine.observe(session.stack.project), images))
     for warning in exposure.warnings(session.settings):
         session.report.warn(warning)
-    return {"steps": [told(step) for step in steps], "warnings": session.report.warnings}
+    warned = {"warnings": session.report.warnings} if session.report.warnings else {}
+    return {"steps": [told(step) for step in steps], **warned}
 
 
 class _Run:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from orchestrator import exposure
+from orchestrator import deploy, exposure
+from orchestrator.report import Reporter
+from orchestrator.session import Session
 from orchestrator.settings import load
+from orchestrator.stack import build_stack
+from tests.unit.memory_engine import MemoryEngine
 from tests.unit.stacks import ROOT
 
 
@@ -40,3 +45,11 @@ def test_it_is_the_setting_that_says_what_is_open(tmp_path: Path) -> None:
     assert exposure.warnings(load(tmp_path, "production", {"HTTP_BIND": EVERYWHERE})) == []
     config.write_text(text.replace("AUTH=open", "LOG_LEVEL=info"))
     assert "LOG_LEVEL=info" in exposure.warnings(load(tmp_path, "production", {"HTTP_BIND": EVERYWHERE}))[0]
+
+
+def test_plan_tells_of_it() -> None:
+    engine = MemoryEngine()
+    for environ, expected in (({"HTTP_BIND": EVERYWHERE}, 1), ({}, 0)):
+        settings = load(ROOT, "production", environ)
+        made = Session(settings, build_stack(settings), engine, Reporter(io.StringIO()))
+        assert len(deploy.plan(made).get("warnings", [])) == expected
