@@ -68,6 +68,7 @@ LABEL org.opencontainers.image.title="golinks" \
       org.opencontainers.image.description="Short links for a team: go/wiki leads where the team says" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    FLASK_APP=service:create_app \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FLASK_APP=service

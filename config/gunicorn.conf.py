@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from service import server
+from service.access import LOOPBACK
 
 _settings = server.settings_or_exit()
 
@@ -29,8 +30,8 @@ logger_class = server.JsonLogger
 # The root file system is read-only: heartbeats go to memory, and there is no place for a control socket.
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-# Only the proxy reaches the application's network, under an address the engine picks from the private ranges.
-forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+# Whose word is taken for how and from where a request came: the proxy's; config/production.toml says where it is.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or LOOPBACK
 
 on_starting = server.on_starting
 post_fork = server.post_fork

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build, create_args, history, lock, restore
+from orchestrator import build, create_args, exposure, history, lock, restore
 from orchestrator.adopt import adopt
 from orchestrator.apply import apply
 from orchestrator.engine import Engine
@@ -38,11 +38,14 @@ def _images(session: Session) -> tuple[dict[str, Image], tuple[BuildImage, ...]]
 
 
 def plan(session: Session) -> dict[str, Any]:
-    """What a deployment would do now, and why; changes nothing."""
+    """What a deployment would do now, and why, and its warnings, if any; changes nothing."""
     images, builds = _images(session)
     observed = adopt(session.engine.observe(session.stack.project), session, images)
     steps = (*builds, *reconcile(session.stack, observed, images))
-    return {"steps": [told(step) for step in steps]}
+    for warning in exposure.warnings(session.settings):
+        session.report.warn(warning)
+    warned = {"warnings": session.report.warnings} if session.report.warnings else {}
+    return {"steps": [told(step) for step in steps], **warned}
 
 
 class _Run:
@@ -57,7 +60,7 @@ class _Run:
 
     def __call__(self, work: Callable[[_Run], None]) -> dict[str, Any]:
         session, outcome = self.session, self.outcome
-        for warning in session.settings.warnings:
+        for warning in (*session.settings.warnings, *exposure.warnings(session.settings)):
             session.report.warn(warning)
         try:
             work(self)

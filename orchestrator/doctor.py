@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import build, compose, ports
+from orchestrator import build, compose, exposure, ports
 from orchestrator.engine import Engine, connect
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan import reconcile
@@ -49,6 +49,9 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     yield "settings", True, f"config/{environment}.toml, .env and the environment are right", ""
     if settings.warnings:
         yield "variables", False, "; ".join(settings.warnings), "correct the name, or remove the line."
+    found = exposure.warnings(settings)
+    beyond = "set HTTP_BIND=127.0.0.1, or let people sign in." if found else ""
+    yield "exposure", not found, "; ".join(found) or "nobody gets in who must not, by these settings", beyond
     yield _attempt("compose file", lambda: _compose_file(root, environment, environ))
     try:
         engine = connect(settings.engine_environment)

@@ -95,6 +95,14 @@ class Service(Struct, frozen=True, kw_only=True):
         ),
     ] = []
     environment: Annotated[dict[str, str], _means("its environment; `${NAME:-default}` works")] = {}
+    open_to_all: Annotated[
+        str,
+        _means(
+            "what in its environment lets everybody do everything, as `NAME=value`; with it, `deploy` warns when the "
+            "proxy is published beyond this machine",
+            r"^([A-Za-z_][A-Za-z0-9_]*=\S+)?$",
+        ),
+    ] = ""
     volumes: Annotated[
         dict[VolumeKey, VolumePath],
         _means('volumes and where they are mounted; `":ro"` behind the path: read-only'),

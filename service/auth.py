@@ -1,18 +1,31 @@
-"""Who is asking, and what they may: the one place that decides it."""
+"""Who is asking, and what they may: the one place that decides it.
+
+`guard` is asked before every request: a change needs the scope "write" unless its view says otherwise by `needs`.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from flask import g
+from flask import current_app, g, request, session
+from loguru import logger
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
-from service.access import Access
+from service import db, people
+from service.access import Access, Address, address_of, fold_person, is_person, within
 from service.context import current
+from service.cross_site import refuse_cross_site
 
-ALL_SCOPES = frozenset({"read", "write", "admin"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ALL_SCOPES = frozenset(people.SCOPES)
 ROLES = {"reader": frozenset({"read"}), "editor": frozenset({"read", "write"}), "admin": ALL_SCOPES}
+EVERYBODY = ""  # what a view `needs` that is for whoever asks, signed in or not
+
+View = TypeVar("View", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -26,10 +39,39 @@ class Person:
 
     def may(self, scope: str) -> bool:
         """True when both the role and the token, if it is one, allow "read", "write" or "admin"."""
-        return scope in self.scopes and scope in ROLES[self.role]
+        return scope in self.scopes and scope in ROLES.get(self.role, ())
 
 
-ANYBODY = Person("", "admin")
+ANYBODY = Person("", "admin")  # where AUTH=open
+STRANGER = Person("", "reader", frozenset({"read"}))  # who has not signed in, where READ=open
+
+
+def needs(scope: str) -> Callable[[View], View]:
+    """Says what a view needs, where that isn't "write" for a change and "read" for the rest. Stands below its route."""
+
+    def mark(view: View) -> View:
+        view.needs = scope  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def guard() -> None:
+    """Before every request. Raises Forbidden or Unauthorized for one that must not be answered."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    changes = request.method not in SAFE_METHODS
+    needed = getattr(view, "needs", "write" if changes else "read")
+    if changes and not (_bearer() is not None and signed_in().token):
+        refuse_cross_site()
+    if needed == EVERYBODY:
+        return
+    if changes and access().read_only:
+        raise read_only()
+    if changes:
+        signed_in()
+    # What everybody may read is answered without asking who it is, which the database would have to say.
+    if changes or needed != "read" or access().read == "closed" or _bearer() is not None:
+        require(needed)
 
 
 def access() -> Access:
@@ -40,40 +82,56 @@ def access() -> Access:
 def person() -> Person | None:
     """Whoever makes the current request; None: not signed in. Raises Unauthorized for a token that is none."""
     if "person" not in g:
-        g.person = ANYBODY
+        g.person = _identify()
     found: Person | None = g.person
     return found
 
 
+def shown() -> Person | None:
+    """The same for the head of a page, which must not fail when it tells of an error."""
+    try:
+        return person()
+    except (HTTPException, db.StorageError, *db.DATABASE_ERRORS):
+        return None
+
+
 def require(scope: str) -> Person:
-    """Whoever makes the current request, if they may "read", "write" or "admin".
+    """Whoever makes the current request, if they may "read", "write" or "admin"; STRANGER where all may read.
 
     Raises Unauthorized or Forbidden, which become a problem document, the sign-in page or an error page.
     """
     if scope != "read" and access().read_only:
-        raise Forbidden("The links can only be read at the moment: nothing is changed here (READ_ONLY).")
+        raise read_only()
+    if scope == "read" and access().read == "open" and person() is None:
+        return STRANGER
+    found = signed_in()
+    if not found.may(scope):
+        raise Forbidden(f"{'This token' if found.token else 'Your role'} does not allow this: it needs {scope!r}.")
+    return found
+
+
+def signed_in() -> Person:
+    """Whoever makes the current request. Raises Unauthorized for a stranger."""
     found = person()
     if found is None:
         raise unauthorized("Please sign in: this is not for everybody.")
-    if not found.may(scope):
-        who = "This token" if found.token else "Your role"
-        raise Forbidden(f"{who} does not allow this: it needs {scope!r}.")
     return found
 
 
 def may_write() -> bool:
     """True when whoever asks may create links: what decides whether a form is shown."""
-    found = person()
+    found = shown()
     return found is not None and found.may("write") and not access().read_only
 
 
 def may_edit(who: Person | None, owner: str) -> bool:
-    """True for the owner, an admin, anybody where there is no owner, and where AUTH=open or EDIT=anyone."""
+    """True for the owner, an admin, anybody where there is no owner or no more, and where AUTH=open or EDIT=anyone."""
     if who is None or not who.may("write") or access().read_only:
         return False
-    if access().auth == "open" or access().edit == "anyone" or owner in ("", who.name):
+    folded = fold_person(owner)
+    if access().auth == "open" or access().edit == "anyone" or folded in ("", who.name) or who.may("admin"):
         return True
-    return who.may("admin")
+    return access().auth == "password" and folded not in _active_names()
 
 
 def require_edit(owner: str) -> Person:
@@ -90,3 +148,82 @@ def unauthorized(detail: str, error: str = "") -> Unauthorized:
     if error:
         values["error"] = error
     return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", values))
+
+
+def read_only() -> Forbidden:
+    """What READ_ONLY answers to a change."""
+    return Forbidden("Links can only be followed and read at the moment, so nothing was changed.")
+
+
+def client_address() -> Address | None:
+    """Who sent the request to our own proxy, or to us where nobody of ours is between."""
+    peer = address_of(request.environ.get("REMOTE_ADDR", ""))
+    if not within(peer, access().forwarders):
+        return peer
+    # Our proxy replaces what a client says here. Of several the last was added nearest to us.
+    told = request.headers.get("X-Forwarded-For")
+    return address_of(told.rpartition(",")[2]) if told is not None else peer
+
+
+def _identify() -> Person | None:
+    if access().auth == "open":
+        return ANYBODY
+    if (secret := _bearer()) is not None:
+        return _by_token(secret)
+    return _by_proxy() if access().auth == "proxy" else _by_session()
+
+
+def _bearer() -> str | None:
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" and access().auth != "open" else None
+
+
+def _by_token(secret: str) -> Person:
+    db.ensure_open()
+    token = people.find_token(secret, int(time.time()))
+    found = _named(token.owner) if token else None
+    if token is None or found is None:
+        raise unauthorized("This token is not valid: it was revoked, has expired or never was one.", "invalid_token")
+    return Person(found.name, found.role, frozenset(token.scopes.split()), token.id)
+
+
+def _named(name: str) -> Person | None:
+    """The person of this folded name, as they are now."""
+    if access().auth == "proxy":
+        return Person(name, "admin" if name in access().admins else "editor")
+    account = people.find(name)
+    return Person(account.name, account.role) if account and not account.disabled else None
+
+
+def _by_session() -> Person | None:
+    name, mark = session.get("person"), session.get("mark")
+    if not isinstance(name, str):
+        return None
+    db.ensure_open()
+    account = people.find(name)
+    if account is None or account.disabled or str(account.sessions) != mark:
+        return None
+    return Person(account.name, account.role)
+
+
+def _by_proxy() -> Person | None:
+    told = request.headers.get(access().user_header)
+    if told is None:
+        return None
+    if not within(client_address(), access().trusted):
+        logger.warning("{} from {} is not trusted", access().user_header, client_address())
+        return None
+    try:
+        # WSGI gives a header's bytes as latin-1.
+        name = fold_person(told.encode("latin-1").decode().strip())
+    except UnicodeError:
+        return None
+    return _named(name) if is_person(name) else None
+
+
+def _active_names() -> frozenset[str]:
+    if "active_names" not in g:
+        db.ensure_open()
+        g.active_names = people.active_names()
+    found: frozenset[str] = g.active_names
+    return found

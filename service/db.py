@@ -125,6 +125,14 @@ def configure(url: str) -> Database:
     return chosen
 
 
+def folder() -> Path:
+    """Where the database's file is, for what is kept beside it. Raises StorageError for a database without a file."""
+    chosen = database.obj
+    if isinstance(chosen, SqliteFile):
+        return Path(chosen.database).absolute().parent
+    raise StorageError("AUTH=password keeps the key of its sessions beside the database's file, and there is none")
+
+
 def create() -> None:
     """Connect this thread, making the database where that is ours to do. Raises StorageError or a database error."""
     close()

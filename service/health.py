@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from loguru import logger
 
-from service import db, migrations
+from service import auth, db, migrations
 from service.answers import answer_json
 from service.context import current
 
@@ -13,12 +13,14 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/livez")
+@auth.needs(auth.EVERYBODY)
 def livez() -> Response:
     """The process answers; says nothing about the database."""
     return answer_json({"status": "ok"})
 
 
 @blueprint.get("/health")
+@auth.needs(auth.EVERYBODY)
 def health() -> Response:
     """200 when the database answers and its schema is at least this release's; 503, saying no more, when not."""
     context = current()

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from werkzeug.urls import iri_to_uri
 
 from service import targets
+from service.access import WEB_SCHEMES
 from service.golang import now
 from service.targets import URL_SAFE
 
@@ -21,6 +22,9 @@ NAME = re.compile(r"\w[\w\-.]*")
 RESERVED = frozenset({"static", "health", "livez", "favicon.ico", "robots.txt"})
 # What a chat or a mail glues to the end of an address.
 TRAILING = ".,()[]{}"
+
+# Those that targets may have: what `allow_schemes` was told.
+_schemes = WEB_SCHEMES
 
 
 class InvalidLinkError(Exception):
@@ -38,6 +42,12 @@ class Asked:
     name: str
     rest: str
     query: str
+
+
+def allow_schemes(schemes: frozenset[str]) -> None:
+    """Says once, at the start, which schemes targets may have; `service.access` has seen to it that they are safe."""
+    global _schemes  # noqa: PLW0603 - a setting of the process, as the database is
+    _schemes = schemes
 
 
 def fold(name: str) -> str:
@@ -76,7 +86,7 @@ def url_problem(value: object) -> str | None:  # noqa: PLR0911 - a list of rules
     if len(url) > MAX_URL:
         return f"has more than {MAX_URL} characters"
     if targets.is_template(url):
-        return targets.check(url)
+        return targets.check(url, _schemes)
     # Control characters, surrogates, format characters and spaces split headers or hide what an address is.
     if any(unicodedata.category(character)[0] in "CZ" for character in url) or "\\" in url:
         return "must not hold spaces, backslashes or control characters"
@@ -85,9 +95,10 @@ def url_problem(value: object) -> str | None:  # noqa: PLR0911 - a list of rules
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "is not a valid address"
-    if parts.scheme not in ("http", "https"):
-        return "must begin with http:// or https://"
-    if not host:
+    if parts.scheme not in _schemes:
+        others = (f"{scheme}:" for scheme in sorted(_schemes - WEB_SCHEMES))
+        return f"must begin with {' or '.join(('http://', 'https://', *others))}"
+    if not host and parts.scheme in WEB_SCHEMES:
         return "has no host"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user name or password"
@@ -124,7 +135,7 @@ def resolve(url: str, rest: str, query: str, user: str = "") -> str:
     where nobody is signed in. The result is ASCII and safe in a header. Raises targets.TargetError, of a template.
     """
     if targets.is_template(url):
-        return targets.expand(url, rest, query, user, now())
+        return targets.expand(url, rest, query, user, now(), _schemes)
     if not rest and not query:
         return ascii_url(url)
     parts = urlsplit(ascii_url(url))

@@ -36,6 +36,8 @@ def configure(level: str) -> None:
     logger.add(_write, level=level.upper(), format="{message}", diagnose=False, backtrace=False, enqueue=False)
     logging.root.handlers = [ToLoguru()]
     logging.root.setLevel(level.upper())
+    # It would write each statement with its values: hashes of passwords, digests of tokens.
+    logging.getLogger("peewee").setLevel(logging.INFO)
     logging.captureWarnings(True)
 
 

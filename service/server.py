@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from loguru import logger
 
-from service import assets, db, log, migrations
+from service import assets, db, log, migrations, sessions
 from service.clicks import Writer, counter
 from service.migrate import migrate
 from service.settings import Settings, SettingsError, read_settings
@@ -53,10 +53,12 @@ def settings_or_exit() -> Settings:
 
 
 def on_starting(_server: Any) -> None:
-    """In the master, before any worker: schema and static files. Exit code 1 and one line when that fails."""
+    """In the master, before any worker: schema, session key, static files. Exit code 1 and one line when that fails."""
     settings = settings_or_exit()
     try:
         result = migrate(settings.database)
+        if settings.access.auth == "password":
+            sessions.key()
         published = assets.publish(assets.load(), settings.static_root) if settings.static_root else []
     except (db.StorageError, migrations.MigrationError, assets.PublishError) as error:
         logger.critical("can't start: {}", error)

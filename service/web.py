@@ -5,21 +5,23 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from datetime import timedelta
+from urllib.parse import quote
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, redirect, render_template, request
 from loguru import logger
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import api, assets, db, health, log, migrations, seed, views
+from service import api, assets, auth, cli, db, health, links, log, migrations, seed, sign_in, tokens, views
+from service.access import Access
 from service.answers import problem, wants_json
 from service.context import Context, current
 from service.redirect import Redirects
+from service.sessions import Sessions
 from service.settings import read_settings
 
 MAX_BODY = 64 * 1024  # bytes; a link with all its fields is far below
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # style-src and img-src from here alone, and no script at all: nothing a link holds can run.
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -43,11 +45,15 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
         settings.release, assets.load(), len(migrations.known_steps()), settings.access, settings.hosts
     )
 
+    use_access(app, settings.access)
+
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(sign_in.blueprint)
+    app.register_blueprint(tokens.blueprint)
     app.register_blueprint(views.blueprint)
     app.add_url_rule("/static/<name>", view_func=static_file)
-    app.before_request(refuse_cross_site)
+    app.before_request(auth.guard)
     app.after_request(add_headers)
     app.register_error_handler(HTTPException, answer_error)
     for error in db.DATABASE_ERRORS:
@@ -62,11 +68,28 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     return app
 
 
+def use_access(app: Flask, access: Access) -> None:
+    """What there is of signing in: the session's cookie, what templates ask, and the commands for people."""
+    links.allow_schemes(access.schemes)
+    app.session_interface = Sessions()
+    app.config["SESSION_COOKIE_HTTPONLY"] = True
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    # A session ends that long after signing in, however much it is used.
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+    app.permanent_session_lifetime = timedelta(days=access.session_days)
+    app.jinja_env.globals.update(
+        shown_person=auth.shown, access=auth.access, may_write=auth.may_write, may_edit=auth.may_edit
+    )
+    for group in cli.GROUPS:
+        app.cli.add_command(group)
+
+
 def static_url(name: str) -> str:
     """The address of a static file, with its content's hash in it."""
     return f"/static/{current().assets.hashed[name]}"
 
 
+@auth.needs(auth.EVERYBODY)
 def static_file(name: str) -> Response:
     """A static file under its hashed name, for where no proxy serves them from STATIC_ROOT."""
     body = current().assets.content.get(name)
@@ -75,29 +98,6 @@ def static_file(name: str) -> Response:
     response = Response(body, mimetype=mimetypes.guess_type(name)[0] or "application/octet-stream")
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
-
-
-def refuse_cross_site() -> None:
-    """Raises 403 for a change that another site's page sent. Clients that are no browser send none of the headers."""
-    if request.method in SAFE_METHODS:
-        return
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        allowed = site in ("same-origin", "none")
-    else:
-        # Browsers leave Sec-Fetch-Site out on plain http, but then say where the page came from.
-        source = request.headers.get("Origin") or request.headers.get("Referer")
-        allowed = source is None or same_host(source, request.host)
-    if not allowed:
-        raise Forbidden("This change was asked for by another site's page, so it was not made.")
-
-
-def same_host(source: str, host: str) -> bool:
-    """True when the origin or address `source` is on `host` (with its port, as in the Host header)."""
-    try:
-        return urlsplit(source).netloc.lower() == host.lower()
-    except ValueError:
-        return False
 
 
 def add_headers(response: AnyResponse) -> AnyResponse:
@@ -109,7 +109,7 @@ def add_headers(response: AnyResponse) -> AnyResponse:
 
 
 def answer_error(error: HTTPException) -> AnyResponse:
-    """The error as a page or a problem document, with the headers it has (Allow, Retry-After)."""
+    """The error as a page or a problem document, with the headers it has (Allow, Retry-After, WWW-Authenticate)."""
     response = error.get_response()
     status = error.code or 500
     if status < 400:
@@ -117,11 +117,16 @@ def answer_error(error: HTTPException) -> AnyResponse:
     detail = error.description or "The request failed."
     if wants_json():
         answer: AnyResponse = problem(status, detail)
+    elif status == 401 and auth.access().auth == "password":
+        # As sent: %2F and double slashes mean something to a link.
+        sent = request.environ.get("RAW_URI") or quote(request.path)
+        asked = sent if request.method in auth.SAFE_METHODS else "/"
+        return redirect(f"{sign_in.PATH}?next={quote(asked)}", 303)
     else:
         identity = request.environ.get(log.REQUEST_ID_KEY, "")
         page = render_template("error.html", status=status, title=error.name, detail=detail, request_id=identity)
         answer = Response(page, status, mimetype="text/html")
-    for header in ("Allow", "Retry-After"):
+    for header in ("Allow", "Retry-After", "WWW-Authenticate"):
         if header in response.headers:
             answer.headers[header] = response.headers[header]
     return answer

@@ -37,6 +37,15 @@ OWN = (
     "LOG_LEVEL",
     "BUILD_MIN_FREE",
     "BACKUP_WEBHOOK_URL",
+    "AUTH",
+    "READ",
+    "EDIT",
+    "READ_ONLY",
+    "PROXY_USER_HEADER",
+    "PROXY_TRUSTED",
+    "ADMINS",
+    "SCHEMES",
+    "SESSION_DAYS",
 )
 
 
@@ -188,10 +197,12 @@ class Project:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] = {}) -> Answer:
-        """One request through the proxy; redirects are not followed."""
-        data = None if body is None else json.dumps(body).encode()
-        more = {"Content-Type": "application/json"} if data else {}
+    def ask(
+        self, path: str, *, method: str = "GET", body: Any = None, text: str = "", headers: Mapping[str, str] = {}
+    ) -> Answer:
+        """One request through the proxy, with `body` as JSON or `text` as it is; redirects are not followed."""
+        data = text.encode() or None if body is None else json.dumps(body).encode()
+        more = {"Content-Type": "application/json"} if body is not None else {}
         request = urllib.request.Request(self.url + path, data, {**more, **headers}, method=method)
         try:
             with _opener.open(request, timeout=10) as response:

@@ -1,0 +1,30 @@
+"""Who can reach what the stack lets everybody do. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from msgspec.structs import asdict
+
+from orchestrator.settings import Settings
+
+
+def warnings(settings: Settings) -> list[str]:
+    """One sentence for each service that is open to all while the proxy is published beyond this machine."""
+    bind = settings.host.HTTP_BIND
+    if _only_here(bind):
+        return []
+    found = []
+    for name, service in asdict(settings.services).items():
+        variable, _, value = service.open_to_all.partition("=")
+        if variable and service.environment.get(variable, "").strip().lower() == value.lower():
+            reached = f"{bind}:{settings.host.HTTP_PORT}"
+            found.append(f"everybody who reaches {reached} may do everything in {name} ({variable}={value})")
+    return found
+
+
+def _only_here(bind: str) -> bool:
+    try:
+        return ip_address(bind).is_loopback
+    except ValueError:
+        return False
