@@ -15,7 +15,7 @@ from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
 from orchestrator.model import Stack
 from orchestrator.perform import perform, write_record
-from orchestrator.plan import plan_down, reconcile
+from orchestrator.plan import plan_down, reconcile, without_rehearsal
 from orchestrator.release import live_container
 from orchestrator.report import Reporter
 from orchestrator.session import Session
@@ -37,11 +37,17 @@ def _images(session: Session) -> tuple[dict[str, Image], tuple[BuildImage, ...]]
     return images, build.missing(session.stack, images)
 
 
+def due(session: Session, observed: Observed) -> tuple[Step, ...]:
+    """The steps to what the settings want, images to be built among them; none for a rehearsal that is under way."""
+    images, builds = _images(session)
+    if lock.held_for(session.stack.project, session.engine) == lock.REHEARSAL:
+        observed = without_rehearsal(observed)
+    return (*builds, *reconcile(session.stack, adopt(observed, session, images), images))
+
+
 def plan(session: Session) -> dict[str, Any]:
     """What a deployment would do now, and why; changes nothing."""
-    images, builds = _images(session)
-    observed = adopt(session.engine.observe(session.stack.project), session, images)
-    steps = (*builds, *reconcile(session.stack, observed, images))
+    steps = due(session, session.engine.observe(session.stack.project))
     return {"steps": [told(step) for step in steps]}
 
 

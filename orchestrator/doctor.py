@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import socket
 import sys
@@ -9,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import build, compose, ports
+from orchestrator import compose, ports
+from orchestrator.deploy import due
 from orchestrator.engine import Engine, connect
 from orchestrator.errors import OrchestratorError
-from orchestrator.plan import reconcile
-from orchestrator.report import size, table
+from orchestrator.report import Reporter, size, table
 from orchestrator.schema import size as parse_size
+from orchestrator.session import Session
 from orchestrator.settings import Settings, for_compose, load
 from orchestrator.stack import build_stack
 from orchestrator.state import Observed
@@ -69,8 +71,8 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
         well = container.healthy or container.health == "starting"
         hint = "" if well else f"see `logs {container.service}`; `deploy` puts it right."
         yield container.service, well, f"{container.name} is {container.state}, {container.health}", hint
-    images = build.images_of(stack, build.recipes(stack, root, engine), engine)
-    steps = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    session = Session(settings, stack, engine, Reporter(io.StringIO()))
+    steps = due(session, observed)
     yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
 
 

@@ -6,6 +6,7 @@ A plan without steps means that there is no drift.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator import create_args, history, labels
@@ -77,6 +78,12 @@ def rehearsal_left(observed: Observed) -> tuple[Step, ...]:
     left = tuple(c for c in observed.oneoffs if c.role == labels.ROLE_REHEARSAL)
     steps = stop_steps(None, left, cause) + remove_steps(left, cause)
     return steps + tuple(RemoveVolume(name, cause) for name in sorted(observed.scratch))
+
+
+def without_rehearsal(observed: Observed) -> Observed:
+    """What there is beside a rehearsal that is under way, which takes away itself what it has made."""
+    kept = tuple(c for c in observed.containers if c.role != labels.ROLE_REHEARSAL)
+    return replace(observed, containers=kept, scratch=frozenset())
 
 
 def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...]:

@@ -113,7 +113,7 @@ def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
             hint="`verify` without --rehearse says whether it is what was kept.",
         )
     image = agent_run.image(observed, session)
-    with terminated_as_interrupt(), lock.held(stack.project, image, engine, report.say, "rehearsal"):
+    with terminated_as_interrupt(), lock.held(stack.project, image, engine, report.say, lock.REHEARSAL):
         observed = engine.observe(stack.project)
         booted = release_of(stack, observed, entry, engine.image_id)
         if booted.warning:

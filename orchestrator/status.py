@@ -9,18 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator import agent_run, build, restore
-from orchestrator.adopt import adopt
+from orchestrator import agent_run, restore
 from orchestrator.agent.freshness import ALLOWED, FUTURE, judge_age, parse_age, shown
-from orchestrator.deploy import told
+from orchestrator.deploy import due, told
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.plan import reconcile
 from orchestrator.release import live_container
 from orchestrator.report import size, table
 from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer, moment
-from orchestrator.steps import Step
 
 #: How the agent is called in its image.
 AGENT = ("python", "-m", "orchestrator.agent")
@@ -38,9 +35,8 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
     """The state of the stack. `drift` is what `deploy` would do; `snapshot_age` says whether the last good snapshot is
     younger than `max_age`, if that is asked."""
     stack, engine = session.stack, session.engine
-    images = build.images_of(stack, build.recipes(stack, session.settings.root, engine), engine)
-    observed = adopt(engine.observe(stack.project), session, images)
-    todo: tuple[Step, ...] = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    observed = engine.observe(stack.project)
+    todo = due(session, observed)
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=2) as pool:
