@@ -143,11 +143,8 @@ def reconcile(
     found = sort_containers(stack, app_spec, images[app_spec.name], observed.of(app_spec.name), fresh, prefer)
     if again:
         proxy = revive_proxy(stack, proxy_spec, observed)
-        backup = _revived(stack, backup_spec, observed)
     else:
         proxy = plan_proxy(stack, proxy_spec, images["proxy"], observed, fresh)
-        backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
-        backup = replace_in_place(stack, backup_spec, images["backup"], backup_found)
     agent = images["backup"].reference
     wanted = frozenset(image.id for image in images.values())
     image = images[app_spec.name]
@@ -163,6 +160,11 @@ def reconcile(
         wanted=wanted,
         again=again,
     )
+    if again:
+        backup = _revived(stack, backup_spec, observed)
+    else:
+        backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
+        backup = replace_in_place(stack, backup_spec, images["backup"], backup_found, app.release)
     record: tuple[Step, ...] = ()
     if app.fresh:
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator import agent_run, create_args, history, labels, lock, restore
+from orchestrator import agent_run, compose, create_args, history, labels, lock, restore
 from orchestrator.errors import EngineError, NoEngine, OrchestratorError, UsageError
 from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.model import SNAPSHOTS, ServiceSpec, Stack, Volume
@@ -58,6 +58,7 @@ def release_of(stack: Stack, observed: Observed, entry: dict[str, Any], present:
     today = stack.service(stack.upstream)
     live = live_container(stack, observed)
     wanted = entry.get("release") or history.serving_at(observed.records, entry["created"])
+    wanted = "" if wanted == compose.RELEASE else wanted
     if live and live.release == wanted and wanted:
         spec, changed = _spec(live.spec, today, live.image_id)
         return Booted(wanted, live.image_id, spec, own=True, serves=True, changed=changed)

@@ -52,7 +52,7 @@ def _parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.agent", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     snapshot = verbs.add_parser("snapshot", parents=[source, backups, run], help="take a snapshot now")
-    snapshot.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
+    snapshot.add_argument("--release", help="the release that serves; without it, as serving.py finds it")
     snapshot.add_argument("--reason", default="manual", help="why: manual, schedule, before-migration, ...")
     listing = verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
     listing.add_argument("--from", dest="remote", default="", metavar="REMOTE", help="those of a remote")
@@ -88,7 +88,7 @@ class Options:
     backups: Path
     wait: float
     quiet: bool
-    release: str
+    release: str | None
     reason: str
     snapshot: str
     step: str
@@ -121,12 +121,13 @@ def _run(options: Options) -> int:
     if options.verb in {"snapshot", "verify", "rehearse"}:
         os.nice(10)  # The service's own work comes first.
     if options.verb == "snapshot":
+        from orchestrator.agent import serving
         from orchestrator.agent.snapshot import take
 
         done = take(
             options.source,
             options.backups,
-            release=options.release,
+            release=serving.read(options.backups).release if options.release is None else options.release,
             reason=options.reason,
             wait=options.wait,
             progress=progress,
@@ -210,7 +211,7 @@ def _restore(options: Options, progress: Progress) -> dict[str, Any]:
         return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
     if options.step == "switch":
         return restore.switch(
-            options.source, options.backups, release=options.release, wait=options.wait, progress=progress
+            options.source, options.backups, release=options.release or "", wait=options.wait, progress=progress
         )
     ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
     return ends[options.step](options.source)
