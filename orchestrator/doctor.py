@@ -7,10 +7,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator import compose, ports
+from orchestrator import compose, ports, status
+from orchestrator.agent.freshness import parse_age
 from orchestrator.deploy import due
 from orchestrator.engine import Engine, connect
 from orchestrator.errors import OrchestratorError
@@ -72,8 +74,24 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
         hint = "" if well else f"see `logs {container.service}`; `deploy` puts it right."
         yield container.service, well, f"{container.name} is {container.state}, {container.health}", hint
     session = Session(settings, stack, engine, Reporter(io.StringIO()))
+    yield from _copies(session, observed)
     steps = due(session, observed)
     yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
+
+
+def _copies(session: Session, observed: Observed) -> Iterator[Check]:
+    """For each remote, whether the newest snapshot there is young enough."""
+    remotes = session.stack.remotes
+    allowed = parse_age(session.settings.backup.max_age)
+    listed = status.snapshots(session, observed) if remotes else []
+    for one in status.copied(listed, remotes):
+        if one["snapshot"] is None:
+            yield f"copies on {one['remote']}", False, "none", "`backup` copies, or says what is wrong."
+            continue
+        age = timedelta(seconds=one["age_seconds"])
+        well = allowed is None or age <= allowed
+        found = f"the newest is of snapshot {one['snapshot']}, {status.age(one['age_seconds'])} ago"
+        yield f"copies on {one['remote']}", well, found, "" if well else "`backup` copies, or says what is wrong."
 
 
 def _attempt(name: str, check: Callable[[], Check]) -> Check:

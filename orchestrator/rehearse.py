@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator import agent_run, compose, create_args, history, labels, lock, restore
+from orchestrator import agent_run, compose, create_args, history, labels, lock, offsite, restore
 from orchestrator.errors import EngineError, NoEngine, OrchestratorError, UsageError
 from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.model import SNAPSHOTS, ServiceSpec, Stack, Volume
@@ -127,6 +127,8 @@ def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
         finally:
             with undisturbed():
                 _take_away(session)
+    if wanted.remote:
+        offsite.tell(session, observed, wanted.remote, entry["snapshot"])
     return answer | {"warnings": report.warnings}
 
 

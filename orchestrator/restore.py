@@ -47,6 +47,8 @@ def verify(session: Session, wanted: Wanted) -> dict[str, Any]:
     entry = chosen(session, observed, here(session, observed, wanted))
     with session.report.step(f"verify {entry['snapshot']}"):
         answer = _agent(session, observed, "verify", entry["snapshot"])
+    if wanted.remote:
+        offsite.tell(session, observed, wanted.remote, entry["snapshot"])
     return {key: value for key, value in answer.items() if key != "event"}
 
 

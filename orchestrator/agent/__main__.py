@@ -57,6 +57,9 @@ def _parse(arguments: list[str]) -> Options:
     listing = verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
     listing.add_argument("--from", dest="remote", default="", metavar="REMOTE", help="those of a remote")
     verbs.add_parser("copy", parents=[backups, run], help="copy what the remotes lack (BACKUP_REMOTES), and check it")
+    tell = verbs.add_parser("tell", parents=[backups, run], help="say on a remote what was learned here of a snapshot")
+    tell.add_argument("snapshot", metavar="ID")
+    tell.add_argument("--from", dest="remote", required=True, metavar="REMOTE")
     fetch = verbs.add_parser("fetch", parents=[backups, run], help="bring a remote's snapshot into this volume")
     fetch.add_argument("snapshot", metavar="ID")
     fetch.add_argument("--from", dest="remote", required=True, metavar="REMOTE")
@@ -141,7 +144,7 @@ def _run(options: Options) -> int:
         emit("done", **_restore(options, progress))
     elif options.verb == "rehearse":
         emit("done", **_rehearse(options, progress))
-    elif options.verb in {"copy", "fetch", "receive"} or (options.verb == "list" and options.remote):
+    elif options.verb in {"copy", "tell", "fetch", "receive"} or (options.verb == "list" and options.remote):
         emit("done", **_elsewhere(options, progress))
     elif options.verb == "list":
         emit("done", snapshots=_listed(options.backups))
@@ -185,6 +188,8 @@ def _elsewhere(options: Options, progress: Progress) -> dict[str, Any]:
         os.nice(10)
         config = offsite.Config.of(os.environ)
         return offsite.copy_all(options.backups, config, wait=options.wait, progress=progress)
+    if options.verb == "tell":
+        return offsite.tell(options.backups, Remote(options.remote), options.snapshot)
     if options.verb == "list":
         return {"snapshots": [copy.to_dict() for copy in offsite.listed(Remote(options.remote))[0]]}
     # By stdin: neither the command line nor the environment nor any disk ever holds a secret key.
