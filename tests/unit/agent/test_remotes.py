@@ -156,6 +156,20 @@ def test_what_is_wrong_with_s3_is_said(filled: Place, s3: servers.S3, change: di
     assert s3.names("golinks") == []
 
 
+def test_webdav(filled: Place, tmp_path: Path) -> None:
+    (tmp_path / "cloud").mkdir()
+    made = filled.take()
+    with servers.webdav("127.0.0.1", tmp_path / "cloud") as url:
+        wrong = run(filled, "copy", remotes="cloud:golinks", **servers.webdav_variables("CLOUD", url, "another"))
+        assert "cloud:golinks refuses the credentials" in wrong.last["message"]
+        told = servers.webdav_variables("CLOUD", url)
+        assert run(filled, "copy", remotes="cloud:golinks", **told).last["copied"]
+        (there,) = run(filled, "list", "--from", "cloud:golinks", **told).last["snapshots"]
+        assert there["snapshot"] == made.snapshot
+    names = sorted(path.name for path in (tmp_path / "cloud" / "golinks").iterdir())
+    assert names == [f"{made.snapshot}.json", f"{made.snapshot}.tar.zst"]
+
+
 def test_sftp(filled: Place, sshd: servers.Sshd, tmp_path: Path) -> None:
     shed = tmp_path / "shed"
     remotes = f"shed:{shed}"
