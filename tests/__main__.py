@@ -22,7 +22,7 @@ from orchestrator.errors import NoEngine, OrchestratorError
 
 #: Most engine tests wait for containers most of the time. A file's tests share a stack, so they stay together; the long
 #: files, those on an engine, begin, and the many short tests fill up the end.
-SIDE_BY_SIDE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def main(argv: list[str]) -> int:
