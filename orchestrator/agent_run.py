@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: An archive's name is its snapshot's id with this ending.
 ENDING = ARCHIVE_SUFFIX
 #: The agent's verbs that are about snapshots alone.
-WITHOUT_DATA = ("list", "copy", "fetch", "receive")
+WITHOUT_DATA = ("list", "copy", "tell", "fetch", "receive")
 
 
 class AgentFailedError(OrchestratorError):

@@ -10,17 +10,20 @@ from typing import Any
 
 from orchestrator import build, create_args, exposure, history, lock, restore
 from orchestrator.adopt import adopt
+from orchestrator.agent.serving import FILE as SERVING
+from orchestrator.agent.serving import Serving
 from orchestrator.apply import apply
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, RolledBack
-from orchestrator.model import Stack
+from orchestrator.interrupts import undisturbed
+from orchestrator.model import SNAPSHOTS, Stack
 from orchestrator.perform import perform, write_record
-from orchestrator.plan import plan_down, reconcile
+from orchestrator.plan import plan_down, reconcile, without_rehearsal
 from orchestrator.release import live_container
 from orchestrator.report import Reporter
 from orchestrator.session import Session
 from orchestrator.state import Observed
-from orchestrator.steps import BuildImage, Image, Plan, RecordRelease, Step, WaitHealthy
+from orchestrator.steps import BuildImage, CreateContainer, Image, Plan, RecordRelease, Step, WaitHealthy
 
 
 def told(step: Step, report: Reporter | None = None) -> dict[str, Any]:
@@ -37,11 +40,17 @@ def _images(session: Session) -> tuple[dict[str, Image], tuple[BuildImage, ...]]
     return images, build.missing(session.stack, images)
 
 
+def due(session: Session, observed: Observed) -> tuple[Step, ...]:
+    """The steps to what the settings want, images to be built among them; none for a rehearsal that is under way."""
+    images, builds = _images(session)
+    if lock.held_for(session.stack.project, session.engine) == lock.REHEARSAL:
+        observed = without_rehearsal(observed)
+    return (*builds, *reconcile(session.stack, adopt(observed, session, images), images))
+
+
 def plan(session: Session) -> dict[str, Any]:
     """What a deployment would do now, and why, and its warnings, if any; changes nothing."""
-    images, builds = _images(session)
-    observed = adopt(session.engine.observe(session.stack.project), session, images)
-    steps = (*builds, *reconcile(session.stack, observed, images))
+    steps = due(session, session.engine.observe(session.stack.project))
     for warning in exposure.warnings(session.settings):
         session.report.warn(warning)
     warned = {"warnings": session.report.warnings} if session.report.warnings else {}
@@ -95,6 +104,7 @@ class _Run:
         self.todo = planned(observed)
         if not self.todo and not restore.unfinished(observed):
             lock.remove_dead(stack.project, engine, report.say)
+            self._tell_backup(observed)
             return
         with lock.held(stack.project, image, engine, report.say):
             # Looked at again: until the lock was ours, somebody else may have changed things.
@@ -110,6 +120,24 @@ class _Run:
                 if self.todo.record and not error.in_place:
                     _note_failure(self.todo.record, error, self.session)
                 raise
+            with undisturbed():
+                self._tell_backup(observed)
+
+    def _tell_backup(self, observed: Observed) -> None:
+        """Notes for the schedule which release serves, for its manifests. Not a step: nothing depends on it, and what
+        a killed run has not noted, the next one does."""
+        made = [s.target for s in self.todo if isinstance(s, CreateContainer) and s.alias == "backup"]
+        names = made or [container.name for container in observed.of("backup")]
+        engine = self.session.engine
+        if not names or not self.todo.release:
+            return
+        try:
+            serving = Serving(self.todo.release, str(engine.version().get("Version", "")))
+            text = serving.note(str(engine.inspect(names[-1])["Id"]))
+            if engine.read_file(names[-1], f"{SNAPSHOTS}/{SERVING}") != text:
+                engine.write_files(names[-1], SNAPSHOTS, {SERVING: text.encode()})
+        except OrchestratorError as error:
+            self.session.report.say(f"the backup service could not be told the release: {error.message}")
 
 
 def _signed(todo: Plan) -> Plan:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator import build, compose, exposure, ports
+from orchestrator import compose, exposure, ports, status
+from orchestrator.agent.freshness import parse_age
+from orchestrator.deploy import due
 from orchestrator.engine import Engine, connect
 from orchestrator.errors import OrchestratorError
-from orchestrator.plan import reconcile
-from orchestrator.report import size, table
+from orchestrator.report import Reporter, size, table
 from orchestrator.schema import size as parse_size
+from orchestrator.session import Session
 from orchestrator.settings import Settings, for_compose, load
 from orchestrator.stack import build_stack
 from orchestrator.state import Observed
@@ -72,9 +76,25 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
         well = container.healthy or container.health == "starting"
         hint = "" if well else f"see `logs {container.service}`; `deploy` puts it right."
         yield container.service, well, f"{container.name} is {container.state}, {container.health}", hint
-    images = build.images_of(stack, build.recipes(stack, root, engine), engine)
-    steps = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    session = Session(settings, stack, engine, Reporter(io.StringIO()))
+    yield from _copies(session, observed)
+    steps = due(session, observed)
     yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
+
+
+def _copies(session: Session, observed: Observed) -> Iterator[Check]:
+    """For each remote, whether the newest snapshot there is young enough."""
+    remotes = session.stack.remotes
+    allowed = parse_age(session.settings.backup.max_age)
+    listed = status.snapshots(session, observed) if remotes else []
+    for one in status.copied(listed, remotes):
+        if one["snapshot"] is None:
+            yield f"copies on {one['remote']}", False, "none", "`backup` copies, or says what is wrong."
+            continue
+        age = timedelta(seconds=one["age_seconds"])
+        well = allowed is None or age <= allowed
+        found = f"the newest is of snapshot {one['snapshot']}, {status.age(one['age_seconds'])} ago"
+        yield f"copies on {one['remote']}", well, found, "" if well else "`backup` copies, or says what is wrong."
 
 
 def _attempt(name: str, check: Callable[[], Check]) -> Check:

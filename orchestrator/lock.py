@@ -27,7 +27,7 @@ BEAT = 5.0
 #: A counter that stood still for this long, in seconds, belongs to a dead holder: several beats on a busy machine.
 DEAD_AFTER = 3 * BEAT
 _FOLDER, _FILE = "/", "heartbeat"
-DEPLOYMENT = "deployment"
+DEPLOYMENT, REHEARSAL = "deployment", "rehearsal"
 
 
 def name_of(project: str) -> str:
@@ -144,6 +144,15 @@ def _take(project: str, image: str, engine: Engine, say: Callable[[str], None], 
         # By its id: if somebody else took over first, this removes nothing of theirs.
         engine.remove_container(document["Id"])
     raise Locked(f"another deployment of {project} is under way.", hint="try again in a moment.")
+
+
+def held_for(project: str, engine: Engine) -> str:
+    """What the lock is held for, such as DEPLOYMENT; "" if nobody holds it, or one who is known to be dead."""
+    try:
+        holder = _holder(engine.inspect(name_of(project)))
+    except EngineError:
+        return ""
+    return "" if certainly_dead(holder) else _doing(holder)
 
 
 def remove_dead(project: str, engine: Engine, say: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator import agent_run
 from orchestrator.agent import bech32
 from orchestrator.agent_run import ENDING
-from orchestrator.errors import OrchestratorError, UsageError
+from orchestrator.errors import NoEngine, OrchestratorError, UsageError
 from orchestrator.session import Session
 from orchestrator.state import Observed
 
@@ -78,6 +78,19 @@ def fetch(session: Session, observed: Observed, remote: str, snapshot: str, keys
     with doing, agent_run.once(session, observed, command, outbound=True, stdin=bool(keys)) as name:
         answer = agent_run.result(name, session.engine, session.report, [line] if keys else None)
     return str(answer["snapshot"])
+
+
+def tell(session: Session, observed: Observed, wanted: str, snapshot: str) -> None:
+    """Says on the remote that was asked for, too, that its copy was proven, so that it shows and is kept there; what
+    cannot be said is a warning, since the proof stands."""
+    remote = remote_of(session.stack.remotes, wanted)
+    try:
+        with agent_run.once(session, observed, ("tell", snapshot, "--from", remote), outbound=True) as name:
+            agent_run.result(name, session.engine, session.report)
+    except NoEngine:
+        raise
+    except OrchestratorError as error:
+        session.report.warn(f"that {snapshot} is good could not be noted on {remote}: {error.message}")
 
 
 def receive(session: Session, observed: Observed, file: Path, keys: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import replace
 
-from orchestrator import create_args, history, hooks, migration, ports, proxy, state
+from orchestrator import agent_run, create_args, history, hooks, migration, ports, proxy, state
 from orchestrator.engine import Engine
 from orchestrator.errors import EngineError, OrchestratorError
 from orchestrator.report import Reporter
@@ -60,7 +60,8 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
         case RemoveVolume():
             engine.remove_volume(step.target)
         case CreateContainer():
-            engine.create_container(step.target, step.body, step.more_networks, step.alias)
+            body = agent_run.with_engine(step.body, engine) if step.alias == "backup" else step.body
+            engine.create_container(step.target, body, step.more_networks, step.alias)
         case StartContainer():
             start(step.target, engine)
         case StopContainer():

@@ -6,6 +6,7 @@ A plan without steps means that there is no drift.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator import create_args, history, labels
@@ -79,6 +80,12 @@ def rehearsal_left(observed: Observed) -> tuple[Step, ...]:
     return steps + tuple(RemoveVolume(name, cause) for name in sorted(observed.scratch))
 
 
+def without_rehearsal(observed: Observed) -> Observed:
+    """What there is beside a rehearsal that is under way, which takes away itself what it has made."""
+    kept = tuple(c for c in observed.containers if c.role != labels.ROLE_REHEARSAL)
+    return replace(observed, containers=kept, scratch=frozenset())
+
+
 def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...]:
     names = {service.name for service in stack.services}
     orphans = tuple(c for c in observed.containers if not c.oneoff and c.service not in names)
@@ -136,11 +143,8 @@ def reconcile(
     found = sort_containers(stack, app_spec, images[app_spec.name], observed.of(app_spec.name), fresh, prefer)
     if again:
         proxy = revive_proxy(stack, proxy_spec, observed)
-        backup = _revived(stack, backup_spec, observed)
     else:
         proxy = plan_proxy(stack, proxy_spec, images["proxy"], observed, fresh)
-        backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
-        backup = replace_in_place(stack, backup_spec, images["backup"], backup_found)
     agent = images["backup"].reference
     wanted = frozenset(image.id for image in images.values())
     image = images[app_spec.name]
@@ -156,6 +160,11 @@ def reconcile(
         wanted=wanted,
         again=again,
     )
+    if again:
+        backup = _revived(stack, backup_spec, observed)
+    else:
+        backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
+        backup = replace_in_place(stack, backup_spec, images["backup"], backup_found, app.release)
     record: tuple[Step, ...] = ()
     if app.fresh:
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])

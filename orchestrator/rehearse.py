@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator import agent_run, create_args, history, labels, lock, restore
+from orchestrator import agent_run, compose, create_args, history, labels, lock, offsite, restore
 from orchestrator.errors import EngineError, NoEngine, OrchestratorError, UsageError
 from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.model import SNAPSHOTS, ServiceSpec, Stack, Volume
@@ -58,6 +58,7 @@ def release_of(stack: Stack, observed: Observed, entry: dict[str, Any], present:
     today = stack.service(stack.upstream)
     live = live_container(stack, observed)
     wanted = entry.get("release") or history.serving_at(observed.records, entry["created"])
+    wanted = "" if wanted == compose.RELEASE else wanted
     if live and live.release == wanted and wanted:
         spec, changed = _spec(live.spec, today, live.image_id)
         return Booted(wanted, live.image_id, spec, own=True, serves=True, changed=changed)
@@ -113,7 +114,7 @@ def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
             hint="`verify` without --rehearse says whether it is what was kept.",
         )
     image = agent_run.image(observed, session)
-    with terminated_as_interrupt(), lock.held(stack.project, image, engine, report.say, "rehearsal"):
+    with terminated_as_interrupt(), lock.held(stack.project, image, engine, report.say, lock.REHEARSAL):
         observed = engine.observe(stack.project)
         booted = release_of(stack, observed, entry, engine.image_id)
         if booted.warning:
@@ -126,6 +127,8 @@ def rehearse(session: Session, wanted: restore.Wanted) -> dict[str, Any]:
         finally:
             with undisturbed():
                 _take_away(session)
+    if wanted.remote:
+        offsite.tell(session, observed, wanted.remote, entry["snapshot"])
     return answer | {"warnings": report.warnings}
 
 

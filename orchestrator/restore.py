@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import agent_run, create_args, labels, lock, maintenance, offsite, proxy
-from orchestrator.errors import OrchestratorError, RolledBack, UsageError
+from orchestrator.errors import EngineError, OrchestratorError, RolledBack, UsageError
 from orchestrator.interrupts import terminated_as_interrupt, undisturbed
 from orchestrator.model import ServiceSpec
 from orchestrator.perform import perform, wait_healthy
@@ -24,7 +24,7 @@ from orchestrator.release import live_containers
 from orchestrator.services import wait_timeout
 from orchestrator.session import Session
 from orchestrator.stack import OUTBOUND
-from orchestrator.state import Observed, ObservedContainer
+from orchestrator.state import Observed, ObservedContainer, parse_container
 from orchestrator.steps import SwitchTraffic
 
 LATEST = "latest"
@@ -47,6 +47,8 @@ def verify(session: Session, wanted: Wanted) -> dict[str, Any]:
     entry = chosen(session, observed, here(session, observed, wanted))
     with session.report.step(f"verify {entry['snapshot']}"):
         answer = _agent(session, observed, "verify", entry["snapshot"])
+    if wanted.remote:
+        offsite.tell(session, observed, wanted.remote, entry["snapshot"])
     return {key: value for key, value in answer.items() if key != "event"}
 
 
@@ -281,9 +283,18 @@ class _Restore:
     def open(self) -> None:
         """Starts what was stopped, and answers again."""
         for name in self.stopped:
-            self.engine.start_container(name)
+            self._start_again(name)
         _reopen(self.session, self.engine.observe(self.stack.project))
         self.engine.remove_container(self._mark)
+
+    def _start_again(self, name: str) -> None:
+        """What was stopped for the restore runs again, but for a one-off command, such as a snapshot by hand: that has
+        failed, and its caller takes its container away. One that cannot be started must not keep the service closed."""
+        try:
+            if not parse_container(self.engine.inspect(name)).oneoff:
+                self.engine.start_container(name)
+        except EngineError as error:
+            self.report.warn(f"{name} was stopped for the restore and does not run again: {error.message}")
 
 
 def _named(error: BaseException) -> str:

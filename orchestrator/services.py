@@ -127,11 +127,12 @@ def next_number(containers: tuple[ObservedContainer, ...]) -> int:
     return max((container.number for container in containers), default=0) + 1
 
 
-def replace_in_place(stack: Stack, spec: ServiceSpec, image: Image, found: Sorted) -> Part:
+def replace_in_place(stack: Stack, spec: ServiceSpec, image: Image, found: Sorted, serving: str = "") -> Part:
     """For a service that can't run twice (a schedule): the old one stops, the new one starts.
 
     The new container exists before the old one stops, and the old one is removed only after the new one is healthy,
-    so that a failure at any step can be undone.
+    so that a failure at any step can be undone. A new one is told the release that is `serving` then; a later release
+    is no reason for another.
     """
     if found.keep:
         part = revive(stack, spec, found.keep[0])
@@ -144,8 +145,11 @@ def replace_in_place(stack: Stack, spec: ServiceSpec, image: Image, found: Sorte
         )
     number = next_number(found.others)
     name = f"{stack.project}-{spec.name}-{number}"
+    made = create(stack, spec, image, name=name, number=number, release="", cause=found.cause)
+    if serving:
+        made.body["Env"].append(f"RELEASE={serving}")
     return Part(
-        prepare=(create(stack, spec, image, name=name, number=number, release="", cause=found.cause),),
+        prepare=(made,),
         start=(*stop_steps(spec, found.others, "is replaced"), StartContainer(name, "")),
         wait=(WaitHealthy(name, "", timeout=wait_timeout(spec)),),
         finish=remove_steps(found.others, "is replaced"),

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator import agent_run, build, restore
-from orchestrator.adopt import adopt
+from orchestrator import agent_run, restore
 from orchestrator.agent.freshness import ALLOWED, FUTURE, judge_age, parse_age, shown
-from orchestrator.deploy import told
+from orchestrator.deploy import due, told
 from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.plan import reconcile
 from orchestrator.release import live_container
 from orchestrator.report import size, table
 from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer, moment
-from orchestrator.steps import Step
 
 #: How the agent is called in its image.
 AGENT = ("python", "-m", "orchestrator.agent")
@@ -38,9 +36,8 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
     """The state of the stack. `drift` is what `deploy` would do; `snapshot_age` says whether the last good snapshot is
     younger than `max_age`, if that is asked."""
     stack, engine = session.stack, session.engine
-    images = build.images_of(stack, build.recipes(stack, session.settings.root, engine), engine)
-    observed = adopt(engine.observe(stack.project), session, images)
-    todo: tuple[Step, ...] = (*build.missing(stack, images), *reconcile(stack, observed, images))
+    observed = engine.observe(stack.project)
+    todo = due(session, observed)
     live = live_container(stack, observed)
     # The agent's answer is fetched while the engine measures.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -64,6 +61,7 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
         "last_snapshot": last,
         "snapshot_age": judged(last, max_age, deployed=bool(containers)),
         "last_rehearsal": last_rehearsal(listed.result()),
+        "remotes": copied(listed.result(), stack.remotes),
         "disk": disk.result(),
         "maintenance": observed.proxy.maintenance.strip(),
         "restore_unfinished": restore.unfinished(observed),
@@ -167,6 +165,16 @@ def last_rehearsal(listed: list[dict[str, Any]]) -> dict[str, Any] | None:
     return last and {"snapshot": last["snapshot"], **last["rehearsed"]} | _age_of(last["rehearsed"]["at"])
 
 
+def copied(listed: list[dict[str, Any]], remotes: Sequence[str]) -> list[dict[str, Any]]:
+    """For each remote, the newest good snapshot that a checked copy of is known to be there; `snapshot` is None where
+    there is none."""
+    found = []
+    for remote in remotes:
+        last = last_snapshot([entry for entry in listed if remote in entry.get("remotes", ())])
+        found.append({"remote": remote} | (last or {"snapshot": None}))
+    return found
+
+
 def _age_of(iso: str) -> dict[str, int]:
     return {"age_seconds": round((datetime.now(UTC) - moment(iso)).total_seconds())}
 
@@ -197,6 +205,10 @@ def _since(iso: str) -> str:
     return age((datetime.now(UTC) - moment(iso)).total_seconds())
 
 
+def _named(snapshot: Mapping[str, Any]) -> str:
+    return f"{snapshot['snapshot']}, {age(snapshot['age_seconds'])} ago" if snapshot["snapshot"] else "none yet"
+
+
 def _rehearsed(last: dict[str, Any] | None) -> str:
     if last is None:
         return "never; `verify latest --rehearse` does it"
@@ -224,7 +236,7 @@ def text(state: dict[str, Any]) -> str:
     ]
     columns = ["SERVICE", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "CPU", "CONTAINER"]
     snapshot, disk, fresh = state["last_snapshot"], state["disk"], state["snapshot_age"]
-    last = f"{snapshot['snapshot']}, {age(snapshot['age_seconds'])} ago" if snapshot else "none yet"
+    last = _named(snapshot) if snapshot else "none yet"
     lines = [
         f"project   {state['project']}",
         f"release   {state['release'] or 'none'}",
@@ -232,6 +244,7 @@ def text(state: dict[str, Any]) -> str:
         f"snapshot  {last}",
         *([f"{'age   ' if fresh['ok'] else 'NOT OK'}    {fresh['message']}"] if fresh["message"] else []),
         f"rehearsed {_rehearsed(state['last_rehearsal'])}",
+        *(f"copied    {one['remote']}: {_named(one)}" for one in state["remotes"]),
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
         *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
         *(

@@ -20,9 +20,9 @@ from tests.events import Event, Events
 from tests.kill import CONFIG, leftovers, planned, quick
 from tests.traffic import Traffic
 
-#: Seconds within which an exit of the candidate must be known, however busy the machine; on a quiet one within 1 s,
-#: as the table shows.
-AT_ONCE = 5.0
+#: Seconds within which an exit of the candidate must be known. A machine that is busy for a moment can make it later:
+#: then the row is played again, so many times at most. What waits for something else is late each time.
+AT_ONCE, TIMES = 1.0, 3
 #: Seconds that the app has to stop.
 GRACE = 3
 #: How a command ended, and its progress, each line with the time when it was printed.
@@ -149,8 +149,17 @@ class Stage:
     def names(self) -> set[str]:
         return {str(container.name) for container in self.project.containers()}
 
+    def row(self, fault: Fault) -> Row:
+        """One row; the last of those that were played where an exit was known too late."""
+        for left in reversed(range(TIMES)):
+            row = self.play(fault)
+            if row.problems or row.known is None or row.known < AT_ONCE:
+                break
+            row.must(left, f"the exit was known after {row.known:.2f} s, and not in {AT_ONCE:g} s the times before")
+        return row
+
     def play(self, fault: Fault) -> Row:
-        """One row."""
+        """One row, once; whether an exit was known in time is not judged."""
         project, row = self.project, Row(fault.name)
         fault.before(self)
         old, before = str(self.number), self.names
@@ -183,7 +192,7 @@ class Stage:
                 row.must(text in result.stdout, f"{text!r} is not in {result.stdout} {result.stderr}")
             if fault.exits:
                 row.known = _known(self.events.since(began), lines)
-                row.must(row.known < AT_ONCE, f"the exit was known after {row.known:.2f} s")
+                row.must(row.known < float("inf"), "the exit was never known")
             fault.check(self, result, row)
             undo.close()
             row.following = self.following(row)

@@ -67,28 +67,23 @@ def first_exits(project: Project) -> Row:
 
 
 class Apart:
-    """A project on an engine of its own, where version 1 serves and the images of 2 are; those of 3 can be brought.
-    What it publishes is out of reach: it is asked from beside the proxy."""
+    """A project on an engine of its own, where version 1 serves and the images of 2 are. What it publishes is out of
+    reach: it is asked from beside the proxy."""
 
     def __init__(self, usual: Project, engine: OwnEngine, stack: contextlib.ExitStack) -> None:
         self.usual, self.engine = usual, engine
         quick(usual)
-        self.images: dict[int, list[str]] = {}
-        for number in (2, 3):
-            self.write(number)
-            usual.run("deploy")
-            self.images[number] = images_of(usual)
+        self.write(2)
+        usual.run("deploy")
+        images = images_of(usual)
         self.write(1)
         self.project = stack.enter_context(moved(usual, engine))
-        self.bring(2)
+        copy_images(usual.client, self.project.client, images)
 
     def write(self, number: int) -> None:
         # Time for what happens in the middle.
         standin.slow(self.usual.root, boot_seconds=3.0 if number == 2 else 0.0)
         standin.change(self.usual.root, number)
-
-    def bring(self, number: int) -> None:
-        copy_images(self.usual.client, self.project.client, self.images[number])
 
     def serves(self) -> str:
         address = f"http://proxy:8080{standin.NUMBER_PATH}"
@@ -150,8 +145,8 @@ class Apart:
         row.must(row.during == ["2"] and row.after == "2", f"{row.during}, {row.after} serve")
         for text in ("no space left on device", "docker system prune"):
             row.must(text in result.stdout.lower(), f"{text!r} is not in {result}")
-        self.bring(3)
-        return self.next(row, 3)
+        self.write(1)
+        return self.next(row, 1)
 
 
 def say(text: str) -> None:
@@ -173,7 +168,7 @@ def rows() -> Iterator[Row]:
         yield port_taken(project("port"))
         stage = Stage(project("stage"))
         for fault in FAULTS:
-            yield stage.play(fault)
+            yield stage.row(fault)
         if possible():
             apart = Apart(project("apart"), stack.enter_context(running(DISK)), stack)
             yield apart.restarted()

@@ -59,11 +59,11 @@ class Scenario:
 def quick(project: Project) -> None:
     """Short waits, one worker: the steps are the same, and there are many runs."""
     path = project.root / CONFIG
-    text = path.read_text().replace('interval = "1s"', 'interval = "200ms"')
-    text = text.replace('interval = "2s"', 'interval = "200ms"').replace(
-        'drain_timeout = "30s"', 'drain_timeout = "2s"'
-    )
-    path.write_text(text)
+    text = path.read_text()
+    # Of the app alone, which is waited for in each run: a check is a process, and costs as much as all that serves.
+    app, rest = text.split("[services.proxy]")
+    app, rest = app.replace('interval = "1s"', 'interval = "200ms"'), rest.replace('interval = "2s"', 'interval = "1s"')
+    path.write_text(f"{app}[services.proxy]{rest}".replace('drain_timeout = "30s"', 'drain_timeout = "2s"'))
     project.more["WEB_CONCURRENCY"] = "1"
     standin.slow(project.root)
 

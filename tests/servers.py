@@ -74,6 +74,23 @@ def s3_variables(name: str, url: str) -> dict[str, str]:
     return {f"RCLONE_CONFIG_{name}_{key}": value for key, value in values.items()}
 
 
+@contextlib.contextmanager
+def webdav(host: str, folder: Path) -> Iterator[str]:
+    """Serves the folder; the address."""
+    port = free_port()
+    command = [RCLONE, "serve", "webdav", "--config", os.devnull, "--user", ACCESS, "--pass", SECRET]
+    command += ["--addr", f"{host}:{port}", str(folder)]
+    with running(command, host, port, folder.parent / "webdav.log"):
+        yield f"http://{host}:{port}"
+
+
+def webdav_variables(name: str, url: str, password: str = SECRET) -> dict[str, str]:
+    """rclone's variables of the remote `name`; it wants the password in a form of its own."""
+    done = subprocess.run([RCLONE, "obscure", "-"], input=password, capture_output=True, text=True, check=True)
+    values = {"TYPE": "webdav", "URL": url, "VENDOR": "other", "USER": ACCESS, "PASS": done.stdout.strip()}
+    return {f"RCLONE_CONFIG_{name}_{key}": value for key, value in values.items()}
+
+
 @dataclass(frozen=True)
 class Sshd:
     """`key` may log in, `stranger` may not; `known` is its line of known_hosts."""

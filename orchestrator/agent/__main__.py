@@ -52,11 +52,14 @@ def _parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.agent", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     snapshot = verbs.add_parser("snapshot", parents=[source, backups, run], help="take a snapshot now")
-    snapshot.add_argument("--release", default=os.environ.get("RELEASE", ""), help="the release that serves (RELEASE)")
+    snapshot.add_argument("--release", help="the release that serves; without it, as serving.py finds it")
     snapshot.add_argument("--reason", default="manual", help="why: manual, schedule, before-migration, ...")
     listing = verbs.add_parser("list", parents=[backups], help="the snapshots, newest first")
     listing.add_argument("--from", dest="remote", default="", metavar="REMOTE", help="those of a remote")
     verbs.add_parser("copy", parents=[backups, run], help="copy what the remotes lack (BACKUP_REMOTES), and check it")
+    tell = verbs.add_parser("tell", parents=[backups, run], help="say on a remote what was learned here of a snapshot")
+    tell.add_argument("snapshot", metavar="ID")
+    tell.add_argument("--from", dest="remote", required=True, metavar="REMOTE")
     fetch = verbs.add_parser("fetch", parents=[backups, run], help="bring a remote's snapshot into this volume")
     fetch.add_argument("snapshot", metavar="ID")
     fetch.add_argument("--from", dest="remote", required=True, metavar="REMOTE")
@@ -88,7 +91,7 @@ class Options:
     backups: Path
     wait: float
     quiet: bool
-    release: str
+    release: str | None
     reason: str
     snapshot: str
     step: str
@@ -121,12 +124,13 @@ def _run(options: Options) -> int:
     if options.verb in {"snapshot", "verify", "rehearse"}:
         os.nice(10)  # The service's own work comes first.
     if options.verb == "snapshot":
+        from orchestrator.agent import serving
         from orchestrator.agent.snapshot import take
 
         done = take(
             options.source,
             options.backups,
-            release=options.release,
+            release=serving.read(options.backups).release if options.release is None else options.release,
             reason=options.reason,
             wait=options.wait,
             progress=progress,
@@ -140,7 +144,7 @@ def _run(options: Options) -> int:
         emit("done", **_restore(options, progress))
     elif options.verb == "rehearse":
         emit("done", **_rehearse(options, progress))
-    elif options.verb in {"copy", "fetch", "receive"} or (options.verb == "list" and options.remote):
+    elif options.verb in {"copy", "tell", "fetch", "receive"} or (options.verb == "list" and options.remote):
         emit("done", **_elsewhere(options, progress))
     elif options.verb == "list":
         emit("done", snapshots=_listed(options.backups))
@@ -184,6 +188,8 @@ def _elsewhere(options: Options, progress: Progress) -> dict[str, Any]:
         os.nice(10)
         config = offsite.Config.of(os.environ)
         return offsite.copy_all(options.backups, config, wait=options.wait, progress=progress)
+    if options.verb == "tell":
+        return offsite.tell(options.backups, Remote(options.remote), options.snapshot)
     if options.verb == "list":
         return {"snapshots": [copy.to_dict() for copy in offsite.listed(Remote(options.remote))[0]]}
     # By stdin: neither the command line nor the environment nor any disk ever holds a secret key.
@@ -210,7 +216,7 @@ def _restore(options: Options, progress: Progress) -> dict[str, Any]:
         return restore.prepare(options.source, options.backups, options.snapshot, wait=options.wait, progress=progress)
     if options.step == "switch":
         return restore.switch(
-            options.source, options.backups, release=options.release, wait=options.wait, progress=progress
+            options.source, options.backups, release=options.release or "", wait=options.wait, progress=progress
         )
     ends = {"undo": restore.undo, "finish": restore.finish, "recover": restore.recover}
     return ends[options.step](options.source)

@@ -8,7 +8,9 @@ from typing import Any
 from orchestrator.agent.manifest import format_time
 from orchestrator.agent.notes import Notes
 
-FAILURE, STALE, RECOVERY = "failure", "stale", "recovery"
+FAILURE, STALE, UNCOPIED, RECOVERY = "failure", "stale", "uncopied", "recovery"
+#: Failures in a row until a copy off the host is trouble: a remote may be away for the minutes that they take.
+COPY_TRIES = 3
 #: In seconds: while trouble lasts it is told again this often, and a webhook that did not take it is asked again.
 AGAIN = 24 * 3600
 RETRY = 600
@@ -16,11 +18,13 @@ RETRY = 600
 
 def trouble(notes: Notes, *, last_good: datetime | None, healthy: bool) -> str:
     """`failure`: the last attempt failed and nobody has taken a good snapshot since; `stale`: the last good one is too
-    old; "" for none."""
+    old; `uncopied`: the copies off the host fail; "" for none."""
     since = notes.attempted or 0
     if notes.failures and (last_good is None or last_good.timestamp() <= since):
         return FAILURE
-    return "" if healthy else STALE
+    if not healthy:
+        return STALE
+    return UNCOPIED if notes.copy_failures >= COPY_TRIES else ""
 
 
 def due(notes: Notes, trouble: str, now: int) -> str:
@@ -44,6 +48,7 @@ def document(
     told = {
         FAILURE: f"a snapshot failed: {error or 'for an unknown reason'}",
         STALE: f"snapshots are missing: {line}",
+        UNCOPIED: f"a copy off the host failed {failures} times: {error or 'for an unknown reason'}",
         RECOVERY: f"snapshots are good again: {line}",
     }[event]
     return {

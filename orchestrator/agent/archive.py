@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
 from orchestrator.agent.manifest import DATA_PREFIX, SUMS_MEMBER
+from orchestrator.agent.syncing import Syncer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,7 +20,6 @@ else:
     from backports import zstd
 
 CHUNK = 1024 * 1024
-SYNC_EVERY = 8 * 1024 * 1024
 # A third of the processor time of zstd's own default, which the service needs more than a sixth of the bytes at most.
 LEVEL = 1
 # What a compressing thread works on at once. zstd's own choice is 8 MB, with several of them in memory.
@@ -46,7 +46,8 @@ class _Compressor:
         }
         self._zstd = zstd.ZstdCompressor(options=options)
         self._hash = hashlib.sha256()
-        self._given = self._unsynced = self.bytes = 0
+        self._given = self.bytes = 0
+        self._syncer = Syncer(self._file.fileno())
 
     def write(self, data: bytes) -> int:
         self._given += len(data)
@@ -60,22 +61,20 @@ class _Compressor:
         self._file.write(data)
         self._hash.update(data)
         self.bytes += len(data)
-        self._unsynced += len(data)
-        if self._unsynced >= SYNC_EVERY:
-            self._file.flush()
-            os.fdatasync(self._file.fileno())
-            self._unsynced = 0
+        self._syncer.wrote(len(data))
 
     def finish(self) -> str:
         """The last bytes reach the disk here, so this is where a full disk may show. Returns the archive's sha256."""
         self._put(self._zstd.flush(zstd.ZstdCompressor.FLUSH_FRAME))
         self._file.flush()
-        os.fsync(self._file.fileno())
+        self._syncer.finish()
+        self._syncer.close()
         self._file.close()
         return self._hash.hexdigest()
 
     def abandon(self) -> None:
         """Closes without caring what becomes of the buffered bytes; the file is about to be removed."""
+        self._syncer.close()
         try:
             self._file.close()
         except OSError:

@@ -11,13 +11,13 @@ from orchestrator.agent.events import log
 
 
 class Copies:
-    """What is still to be copied, and since when that has failed. `delay` gives the seconds after the n-th failure."""
+    """What is still to be copied, and since when that has failed. `delay` gives the seconds after the n-th failure;
+    `failures` and `error` are what is remembered of before the start."""
 
-    def __init__(self, *, remotes: bool, delay: Callable[[int], float]) -> None:
+    def __init__(self, *, remotes: bool, delay: Callable[[int], float], failures: int = 0, error: str = "") -> None:
         self.remotes, self.delay = remotes, delay
         self.wanted = remotes
-        self.failures = 0
-        self.error = ""
+        self.failures, self.error = (failures, error) if remotes else (0, "")
         self.failing_since: datetime | None = None
         self.not_before = 0.0
 

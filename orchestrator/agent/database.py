@@ -14,9 +14,9 @@ import apsw
 
 from orchestrator.agent.errors import AgentError, StoppedError
 from orchestrator.agent.source import Access, beside, choose_access, read_header
+from orchestrator.agent.syncing import Syncer, syncing
 
-PAGES = 2048
-SYNC_EVERY = 8 * 1024 * 1024
+PAGES = 1024
 FREE_EVERY = 32 * 1024 * 1024
 CHUNK = 1024 * 1024
 BUSY_MS = 10_000
@@ -24,6 +24,8 @@ ATTEMPTS = 5
 # Two writes within one tick of the kernel's clock bear the same time: what is this young proves nothing. Seconds.
 TICK = 0.05
 OPCODES = 200_000
+# For a check, which comes back to pages: a fifth of its time less than with SQLite's own 2 MB. In KiB, below 0.
+CHECK_CACHE = -16 * 1024
 
 SQLITE_VERSION = apsw.sqlite_lib_version()
 
@@ -126,9 +128,9 @@ def _copy_pinned(path: Path, target: Path, advance: Callable[[int], None], *, im
             # Nobody else reads the copy and a failed one is thrown away: no journal, and syncs by our own measure.
             copy.pragma("journal_mode", "off")
             copy.pragma("synchronous", "off")
-            with target.open("r+b") as file:
-                _step(copy, source, page_size, advance, file.fileno() if gently else None)
-                os.fsync(file.fileno())
+            with target.open("r+b") as file, syncing(file.fileno()) as syncer:
+                _step(copy, source, page_size, advance, syncer if gently else None)
+                syncer.finish()
 
 
 def _step(
@@ -136,20 +138,18 @@ def _step(
     source: apsw.Connection,
     page_size: int,
     advance: Callable[[int], None],
-    descriptor: int | None,
+    syncer: Syncer | None,
 ) -> None:
     with copy.backup("main", source, "main") as backup:
-        left = unsynced = 0
+        left = 0
         done = False
         while not done:
             done = backup.step(PAGES)
             copied = ((left or backup.page_count) - backup.remaining) * page_size
             left = backup.remaining
             advance(copied)
-            unsynced += copied
-            if descriptor is not None and unsynced >= SYNC_EVERY:
-                os.fdatasync(descriptor)
-                unsynced = 0
+            if syncer is not None:
+                syncer.wrote(copied)
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int, int] | None:
@@ -206,16 +206,15 @@ def _copy_aside(path: Path, target: Path, advance: Callable[[int], None]) -> Non
 
 
 def _copy_plain(path: Path, target: Path, advance: Callable[[int], None]) -> None:
-    with path.open("rb", buffering=0) as source, target.open("xb") as copy:
-        unsynced = 0
+    with (
+        path.open("rb", buffering=0) as source,
+        target.open("xb") as copy,
+        syncing(copy.fileno()) as syncer,
+    ):
         while data := source.read(CHUNK):
             copy.write(data)
             advance(len(data))
-            unsynced += len(data)
-            if unsynced >= SYNC_EVERY:
-                copy.flush()
-                os.fdatasync(copy.fileno())
-                unsynced = 0
+            syncer.wrote(len(data))
 
 
 @contextmanager
@@ -249,6 +248,7 @@ def check_database(path: Path, name: str, advance: Callable[[int], None]) -> Fac
     """
     with closing(_connect(path, immutable=True)) as connection, _breathing(connection, advance):
         try:
+            connection.pragma("cache_size", CHECK_CACHE)
             return _check(connection, path, name)
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise _damaged(name, str(error)) from error

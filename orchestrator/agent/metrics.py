@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.agent.manifest import PASSED, Entry, parse_time
@@ -21,8 +21,10 @@ def render(
     max_age: timedelta,
     now: datetime,
     lag: float | None = None,
+    remotes: Sequence[str] = (),
 ) -> str:
-    """One gauge after the other; one whose time has not come yet is left out. `lag` is the replica's, in seconds."""
+    """One gauge after the other; one whose time has not come yet is left out. `lag` is the replica's, in seconds;
+    `remotes` are where copies go."""
     entries = tuple(entries)
     good = [entry for entry in entries if entry.good and is_past(entry, now)]
     newest = max(good, key=lambda entry: entry.created, default=None)
@@ -75,6 +77,17 @@ def render(
         f"How far the replica is behind, in steps of {LAG_STEP} s.",
         None if lag is None else lag // LAG_STEP * LAG_STEP,
     )
+    gauge(
+        "copy_consecutive_failures", "Failures to copy off the host in a row.", notes.copy_failures if remotes else None
+    )
+    for remote in remotes:
+        there = [one.created for one in good if one.detail is not None and remote in one.detail.remotes]
+        gauge(
+            "last_copied_timestamp_seconds",
+            "When the newest good snapshot was taken of which a checked copy is there.",
+            max(there).timestamp() if there else None,
+            remote=remote,
+        )
     for state, count in states.items():
         gauge("stored", "Snapshots there are.", count, state=state)
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ FILE = "schedule.notes"
 class Notes:
     """Times are seconds since 1970; None: never. `failures` of the schedule's attempts in a row, and what the last one
     was; `told` is when trouble was last told to the webhook, None while there is none; `tried` when that last failed.
+    `copy_failures` and `copy_error` are those of the copies off the host.
     """
 
     attempted: int | None = None
@@ -23,20 +24,28 @@ class Notes:
     error: str = ""
     told: int | None = None
     tried: int | None = None
+    copy_failures: int = 0
+    copy_error: str = ""
 
 
 def load(folder: Path) -> Notes:
     """The notes; empty ones where there are none or they cannot be read, since no snapshot depends on them."""
     try:
         document = json.loads((folder / FILE).read_text(encoding="ascii"))
-        known = {field.name: document[field.name] for field in fields(Notes)}
+        # One that is missing was not known to the version that wrote them.
+        known = {field.name: document.get(field.name, field.default) for field in fields(Notes)}
         times = (known["attempted"], known["told"], known["tried"])
-        if type(known["failures"]) is int and type(known["error"]) is str and all(map(_is_time, times)):
+        counts, texts = (known["failures"], known["copy_failures"]), (known["error"], known["copy_error"])
+        if (
+            {type(one) for one in counts} == {int}
+            and {type(one) for one in texts} == {str}
+            and all(map(_is_time, times))
+        ):
             return Notes(**known)
         raise ValueError("a value of another kind")
     except FileNotFoundError:
         return Notes()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         log("warning", "the notes of the schedule cannot be read and are begun anew", reason=repr(error))
         return Notes()
 

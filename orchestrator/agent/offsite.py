@@ -125,6 +125,38 @@ def missing(local: Sequence[Entry], there: Sequence[Entry], config: Config) -> t
     return tuple(sorted((e.snapshot for e in wanted if e.snapshot not in gone), reverse=True)[:CATCH_UP])
 
 
+def told(document: Mapping[str, Any], detail: Snapshot) -> dict[str, Any]:
+    """A remote's sidecar with what was learned here since of the same snapshot, where that is newer: when it was
+    proven, how it was rehearsed. Beside an encrypted copy without the reason, which may name tables."""
+    known = detail.to_dict()
+    if document.get("encrypted") and known["rehearsed"]:
+        known["rehearsed"]["reason"] = ""
+    newer = dict(document)
+    if str(known["verified"] or "") > str(document.get("verified") or ""):
+        newer["verified"] = known["verified"]
+    if known["rehearsed"] and known["rehearsed"]["at"] > str((document.get("rehearsed") or {}).get("at", "")):
+        newer["rehearsed"] = known["rehearsed"]
+    return newer
+
+
+def tell(backups: Path, remote: Remote, snapshot: str) -> dict[str, Any]:
+    """Says on a remote what was learned here of its copy. Raises AgentError."""
+    detail = store.load(backups, snapshot)
+    found = next((copy for copy in listed(remote)[0] if copy.entry.snapshot == snapshot and not copy.entry.error), None)
+    if found is None:
+        raise AgentError(f"Snapshot {snapshot} is not on {remote.name} any more.", code="missing")
+    return {"told": _tell(remote, found, detail)}
+
+
+def _tell(remote: Remote, copy: Copy, detail: Snapshot) -> bool:
+    """Whether there was anything to say."""
+    newer = told(copy.document, detail)
+    if newer == copy.document:
+        return False
+    remote.put_text(json.dumps(newer, indent=1) + "\n", copy.entry.snapshot + SIDECAR_SUFFIX)
+    return True
+
+
 def copy_all(backups: Path, config: Config, *, wait: float, progress: Progress) -> dict[str, Any]:
     """Brings every remote up to date. Raises AgentError that names the remotes that failed, after all were tried."""
     failed: dict[str, AgentError] = {}
@@ -164,8 +196,11 @@ class _Run:
                 f"{self.remote.name} holds snapshots of another volume, and none of this one.",
                 hint="Bring one here first (`restore latest --from` that remote), or give this one another folder.",
             )
+        here = {entry.snapshot: entry.detail for entry in local if entry.detail is not None and not entry.error}
         for copy in there:
             self._note(copy.entry)
+            if not copy.entry.error and (known := here.get(copy.entry.snapshot)):
+                _tell(self.remote, copy, known)
         for snapshot in missing(local, [copy.entry for copy in there], self.config):
             try:
                 detail = store.load(self.backups, snapshot)
@@ -188,6 +223,8 @@ class _Run:
             manifest = snapshot.manifest
             hidden = tuple(replace(database, tables={}) for database in manifest.databases)
             shown = replace(shown, manifest=replace(manifest, databases=hidden, warnings=()))
+            if shown.rehearsed:
+                shown = replace(shown, rehearsed=replace(shown.rehearsed, reason=""))
         self.progress.begin(f"copy to {self.remote.name}", size)
         self.remote.put(source, name, self.progress)
         self.progress.end()

@@ -13,13 +13,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.agent.freshness import FUTURE
-from orchestrator.agent.manifest import Entry
+from orchestrator.agent.manifest import PASSED, Entry
 
 #: Files that could not be proven are kept for this long at least: someone may still want to save what is in them.
 RAW_SPAN = timedelta(days=31)
 LIMIT = 10_000
 _PART = re.compile(r"(last|daily|weekly|monthly)=([0-9]{1,5})")
-VERIFIED = "verified"
+VERIFIED, REHEARSED = "verified", "rehearsed"
+#: What no rule removes.
+FLOOR = frozenset({VERIFIED, REHEARSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,9 @@ def is_past(entry: Entry, now: datetime) -> bool:
 
 
 def reasons(entries: Iterable[Entry], retain: Retain, now: datetime) -> dict[str, tuple[str, ...]]:
-    """Why each good snapshot that is kept is kept: of `last`, `day`, `week`, `month`, and `verified`, the newest that
-    was proven again, which no rule removes.
+    """Why each good snapshot that is kept is kept: of `last`, `day`, `week`, `month`, and what no rule removes:
+    `verified`, the newest that was proven again, and `rehearsed`, the one that was rehearsed last, and the one that
+    passed last, since the evidence goes with them.
 
     One that is broken, raw, or from the future neither counts nor is named here.
     """
@@ -82,7 +85,16 @@ def reasons(entries: Iterable[Entry], retain: Retain, now: datetime) -> dict[str
     proven = next((entry.snapshot for entry in good if entry.detail is not None and entry.detail.verified), None)
     if proven is not None:
         found[proven] = (*found.get(proven, ()), VERIFIED)
+    for snapshot in _rehearsed_last(good):
+        found[snapshot] = (*found.get(snapshot, ()), REHEARSED)
     return found
+
+
+def _rehearsed_last(good: Iterable[Entry]) -> set[str]:
+    """The one that was rehearsed last, and the one that passed last."""
+    rehearsed = [(e.detail.rehearsed, e.snapshot) for e in good if e.detail is not None and e.detail.rehearsed]
+    passed = [one for one in rehearsed if one[0].result == PASSED]
+    return {max(those, key=lambda one: (one[0].at, one[1]))[1] for those in (rehearsed, passed) if those}
 
 
 def removable(entries: Iterable[Entry], retain: Retain, now: datetime) -> tuple[str, ...]:
@@ -93,7 +105,7 @@ def removable(entries: Iterable[Entry], retain: Retain, now: datetime) -> tuple[
     """
     entries = tuple(entries)
     kept = reasons(entries, retain, now)
-    by_rule = [e.created for e in entries if set(kept.get(e.snapshot, ())) - {VERIFIED}]
+    by_rule = [e.created for e in entries if set(kept.get(e.snapshot, ())) - FLOOR]
     # Measured from the newest good one, so that without new snapshots nothing ever grows too old.
     raw_before = min(*by_rule, max(by_rule) - RAW_SPAN) if by_rule else None
     gone = []

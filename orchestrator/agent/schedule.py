@@ -52,7 +52,7 @@ class Config:
     project: str = ""
     webhook: bool = False
     replication: Replication | None = None
-    remotes: bool = False
+    remotes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Config:
@@ -79,8 +79,16 @@ class Config:
             project=environment.get("BACKUP_PROJECT", ""),
             webhook=bool(environment.get("BACKUP_WEBHOOK_URL")),
             replication=Replication.of(environment),
-            remotes=bool(environment.get("BACKUP_REMOTES")),
+            remotes=_remotes(environment),
         )
+
+
+def _remotes(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Their names, for what is told of them; that they are right is for who copies to say."""
+    try:
+        return tuple(map(str, json.loads(environment.get("BACKUP_REMOTES") or "[]")))
+    except (ValueError, TypeError):
+        return (environment["BACKUP_REMOTES"],)
 
 
 def _usage(key: str, value: str, allowed: str) -> AgentError:
@@ -112,7 +120,12 @@ class Scheduler:
         self.error = self.notes.error
         self.waiting_since: datetime | None = None
         self.not_before = 0.0
-        self.copies = Copies(remotes=config.remotes, delay=retry_delay)
+        self.copies = Copies(
+            remotes=bool(config.remotes),
+            delay=retry_delay,
+            failures=self.notes.copy_failures,
+            error=self.notes.copy_error,
+        )
         self._listed: tuple[int, tuple[Entry, ...]] = (-1, ())
         self._metrics = ""
         self.replicator = Replicator(config.replication, source) if config.replication else None
@@ -140,6 +153,7 @@ class Scheduler:
                 self.attempt()
             elif self.copies.due():
                 self.copies.ended(self.child("copy"))
+                self.note_copies()
             else:
                 self.beat()
                 self.tell()
@@ -206,6 +220,13 @@ class Scheduler:
         self.notes = replace(self.notes, attempted=int(time.time()), failures=failures, error=error)
         memory.save(self.backups, self.notes)
 
+    def note_copies(self) -> None:
+        """The same of the copies."""
+        now = replace(self.notes, copy_failures=self.copies.failures, copy_error=self.copies.error)
+        if now != self.notes:
+            self.notes = now
+            memory.save(self.backups, now)
+
     def tell(self) -> None:
         """Metrics and webhook; whatever fails here, snapshots go on."""
         try:
@@ -217,6 +238,7 @@ class Scheduler:
                 max_age=self.config.max_age,
                 now=now,
                 lag=self.lag,
+                remotes=self.config.remotes,
             )
             if text != self._metrics:
                 memory.write(self.backups / metrics.FILE, text, mode=0o644)
@@ -230,7 +252,9 @@ class Scheduler:
         """Tells the webhook, if there is something to tell. A failure is told when it was delivered."""
         last_good, seconds = self.last_good(), int(now.timestamp())
         healthy, line = self.judged()
+        self.note_copies()  # Without remotes, since a new start, there is no trouble with them any more.
         trouble = alarm.trouble(self.notes, last_good=last_good, healthy=healthy)
+        uncopied = trouble == alarm.UNCOPIED
         event = alarm.due(self.notes, trouble, seconds)
         if not event:
             return
@@ -238,8 +262,8 @@ class Scheduler:
             event,
             project=self.config.project,
             line=line,
-            error=self.error,
-            failures=self.failures,
+            error=self.copies.error if uncopied else self.error,
+            failures=self.copies.failures if uncopied else self.failures,
             last_good=last_good,
             now=now,
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.agent import store
+from orchestrator.agent import serving, store
 from orchestrator.agent.archive import ArchiveWriter
 from orchestrator.agent.database import SQLITE_VERSION
 from orchestrator.agent.manifest import (
@@ -64,7 +63,7 @@ def seal(
         release=begun.release,
         reason=begun.reason,
         sqlite=SQLITE_VERSION,
-        engine=os.environ.get("ENGINE", ""),
+        engine=serving.read(backups).engine,
         root=begun.root,
         databases=databases,
         files=files,

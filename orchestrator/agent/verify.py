@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from orchestrator.agent import store
-from orchestrator.agent.archive import CHUNK, DAMAGE, SYNC_EVERY, Readable, open_archive, sum_line
+from orchestrator.agent.archive import CHUNK, DAMAGE, Readable, open_archive, sum_line
 from orchestrator.agent.database import check_database, remove_copy
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.events import Progress
@@ -29,6 +29,7 @@ from orchestrator.agent.manifest import (
     format_time,
 )
 from orchestrator.agent.manifest_parse import parse_manifest
+from orchestrator.agent.syncing import syncing
 
 
 def verify(backups: Path, snapshot: str, *, wait: float, progress: Progress | None = None) -> dict[str, Any]:
@@ -230,22 +231,19 @@ class _Reading:
 
     def _hash(self, content: Readable, copy: Path | None) -> str:
         """The content's sha256; with `copy`, it is written there and on the disk."""
-        digest, unsynced = hashlib.sha256(), 0
+        digest = hashlib.sha256()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(copy.open("xb")) if copy is not None else None
+            syncer = stack.enter_context(syncing(file.fileno())) if file is not None else None
             while data := content.read(CHUNK):
                 digest.update(data)
                 self.advance(len(data))
-                if file is not None:
+                if file is not None and syncer is not None:
                     file.write(data)
-                    unsynced += len(data)
-                    if unsynced >= SYNC_EVERY:
-                        file.flush()
-                        os.fdatasync(file.fileno())
-                        unsynced = 0
-            if file is not None:
+                    syncer.wrote(len(data))
+            if file is not None and syncer is not None:
                 file.flush()
-                os.fsync(file.fileno())
+                syncer.finish()
         return digest.hexdigest()
 
     def _compare_sums(self, sums: BinaryIO, content: Readable) -> None:

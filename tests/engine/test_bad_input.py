@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cannot import cannot
+from tests.engine.conftest import MakeProject
 from tests.engine.stack import SERVICES, Project, Result, finished, until
 from tests.load import Load, lost
 
@@ -35,12 +36,13 @@ def nothing(project: Project) -> bool:
     return project.footprint() == {"containers": {}, "networks": set(), "volumes": set(), "lock": None}
 
 
-@pytest.fixture
-def serving(project: Project) -> Project:
-    """A project that is deployed, with one link."""
-    project.run("deploy")
-    project.add("kept")
-    return project
+@pytest.fixture(scope="module")
+def serving(make_project: MakeProject) -> Project:
+    """A project that is deployed, with one link; each test leaves it serving."""
+    made = make_project()
+    made.run("deploy")
+    made.add("kept")
+    return made
 
 
 # The engine
@@ -175,11 +177,12 @@ def test_a_wrong_variable_is_told_with_its_place(project: Project) -> None:
     assert nothing(project)
 
 
-def test_a_variable_that_nothing_uses_is_a_warning(project: Project) -> None:
-    (project.root / ".env").write_text("HTTP_PROT=8081\n")
-    report = project.json("deploy")
+def test_a_variable_that_nothing_uses_is_a_warning(serving: Project) -> None:
+    (serving.root / ".env").write_text("HTTP_PROT=8081\n")
+    report = serving.json("deploy")
+    (serving.root / ".env").unlink()
     assert report["warnings"] == [".env:1: HTTP_PROT is not used by anything"]
-    assert report["result"] == "changed"
+    assert report["result"] == "unchanged"
 
 
 # Images
@@ -241,7 +244,7 @@ def test_a_service_that_exits_at_once(project: Project) -> None:
     result = project.run("deploy", check=False)
     refused(project, result, 1, "app exited with code 1", "its last log lines:", "this service wants to end")
     assert "everything is as it was" in result.stderr
-    assert result.seconds < 30
+    assert result.seconds < 45, "its start may take 51 s"
     assert project.containers() == []
     assert project.networks() == set()
     assert project.lock() is None
@@ -262,7 +265,7 @@ def test_a_service_that_never_becomes_healthy(project: Project) -> None:
         '[services.app.health]\npath = "/health"\ninterval = "1s"\ntimeout = "3s"\nretries = 3\nstart_period = "30s"\n'
     )
     assert old in text
-    new = f'{sick}interval = "1s"\ntimeout = "1s"\nretries = 2\nstart_period = "1s"\n'
+    new = f'{sick}interval = "1s"\ntimeout = "1s"\nretries = 4\nstart_period = "1s"\n'
     (project.root / CONFIG).write_text(text.replace(old, new))
     result = project.run("--json", "deploy", check=False)
     assert result.code == 1
@@ -342,7 +345,7 @@ def test_an_interrupt_takes_everything_back(project: Project, number: signal.Sig
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_release_leaves_the_old_one(serving: Project, number: signal.Signals) -> None:
-    before = serving.footprint()
+    before, config = serving.footprint(), (serving.root / CONFIG).read_text()
     slow_to_be_healthy(serving)
     with Load(serving.port, slow_path=None, slow=0.0, new=40.0, writes=10.0) as load:
         process = serving.start("deploy")
@@ -350,6 +353,7 @@ def test_an_interrupted_release_leaves_the_old_one(serving: Project, number: sig
         time.sleep(1)
         process.send_signal(number)
         result = finished(process, 60)
+    (serving.root / CONFIG).write_text(config)
     print(f"\n{number.name} in a release: {load}")
     assert result.code in (1, 3)
     assert "interrupted" in result.stderr

@@ -136,7 +136,7 @@ def essence(project: Project, service: str) -> dict[str, object]:
     found["NanoCpus"] = host["NanoCpus"] or host["CpuQuota"] * 10_000
     found["Privileged"], found["CapAdd"] = host["Privileged"], host["CapAdd"] or []
     found |= {key: config[key] for key in ("User", "Healthcheck", "Cmd", "Entrypoint", "WorkingDir")}
-    found["Env"] = sorted(entry for entry in config["Env"] if not entry.startswith("RELEASE="))
+    found["Env"] = sorted(entry for entry in config["Env"] if not entry.startswith(("RELEASE=", "ENGINE=")))
     found["StopTimeout"] = config.get("StopTimeout")
     found["Mounts"] = sorted((m["Destination"], m["Name"], m["RW"], m["Type"]) for m in attributes["Mounts"])
     found["Networks"] = sorted(attributes["NetworkSettings"]["Networks"])

@@ -53,6 +53,15 @@ def test_there_and_back_again(stack: Project, changed: tuple[str, str]) -> None:
     assert refused.code == 2
     assert "--yes" in refused.stderr
     assert stack.has(f"later-{mark}")
+    passing = stack.client.containers.run(
+        str(stack.one("app").attrs["Image"]),
+        ["sleep", "60"],
+        detach=True,
+        auto_remove=True,
+        init=True,
+        network_mode="none",
+        volumes={f"{stack.name}_sqlite_data": {"bind": "/data"}},
+    )
     process = stack.start("--json", "restore", snapshot, "--yes")
     seen: set[int] = set()
     while process.poll() is None:
@@ -66,6 +75,8 @@ def test_there_and_back_again(stack: Project, changed: tuple[str, str]) -> None:
     assert seen == {200, 503}, "closed with a page meanwhile, and never an error"
     document = result.json
     assert document["restored"] == snapshot
+    (warning,) = document["warnings"]
+    assert f"{passing.name} was stopped for the restore and does not run again" in warning, "it is gone"
     assert stack.has(f"kept-{mark}")
     assert not stack.has(f"later-{mark}")
     settled(stack)

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from orchestrator.agent import database
-from tests.bench.snapshots import bounds, busy, damage, full, killed, many
+from tests.bench.snapshots import bounds, busy, damage, full, killed, many, sealed
 from tests.bench.snapshots.measure import MEMORY
 from tests.bench.snapshots.processes import AgentRun, Writer, agent, fill
 from tests.cannot import cannot
@@ -96,3 +96,9 @@ def test_a_full_disk_at_any_point(memory: Path) -> None:
     if not table:
         cannot("needs the right to mount")
     assert bounds.all_met(rows), table
+
+
+def test_an_archive_is_encrypted_and_the_same_again(tmp_path: Path) -> None:
+    (row,) = sealed.sealed(tmp_path, 1)
+    assert row.met
+    assert list(tmp_path.iterdir()) == []

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import restore
+from orchestrator import labels, lock, restore
 from orchestrator.errors import UsageError
+from orchestrator.plan import rehearsal_left, without_rehearsal
 from orchestrator.session import Session
 from tests.unit.memory_engine import MemoryEngine, Script
-from tests.unit.stacks import STACK, deployed, quiet
+from tests.unit.stacks import STACK, deployed, foreign, quiet
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,3 +91,29 @@ def test_nothing_to_recover() -> None:
     calls = len(target.calls)
     restore.recover(session, target.observe("shop"))
     assert len(target.calls) == calls + 1, "it only looked"
+
+
+def test_what_was_stopped_runs_again_but_for_what_is_gone_or_was_only_passing() -> None:
+    target, session = listed()
+    foreign(target, "shop-backup-run-1", "backup", role=labels.ROLE_AGENT, oneoff=True)
+    for name in ("shop-backup-1", "shop-backup-run-1"):
+        target.stop_container(name, 1)
+    run = restore._Restore(session, target.observe("shop"), "a snapshot", ())
+    run.stopped = ["gone", "shop-backup-run-1", "shop-backup-1"]
+    run.open()
+    assert target.named("shop-backup-1").state == "running"
+    assert target.named("shop-backup-run-1").state == "exited", "its caller takes it away"
+    (warning,) = session.report.warnings
+    assert warning.startswith("gone was stopped for the restore and does not run again")
+
+
+def test_what_the_lock_is_held_for() -> None:
+    target, session = listed()
+    assert lock.held_for("shop", target) == ""
+    with lock.held("shop", "shop-backup:ccc", target, session.report.say, lock.REHEARSAL):
+        assert lock.held_for("shop", target) == lock.REHEARSAL
+    foreign(target, "shop-rehearsal-app", "app", role=labels.ROLE_REHEARSAL, oneoff=True)
+    observed = target.observe("shop")
+    assert rehearsal_left(observed)
+    assert not rehearsal_left(without_rehearsal(observed))
+    assert len(without_rehearsal(observed).containers) == 3

@@ -87,3 +87,18 @@ def test_an_age_is_a_number_and_a_unit() -> None:
             status.allowed_age(wrong)
         assert caught.value.message == f"--max-age {wrong}: this is not an age."
         assert "such as 26h or 90m" in caught.value.hint
+
+
+def test_the_newest_copy_on_each_remote() -> None:
+    listed = [
+        entry(HOUR, remotes=[]),
+        entry(2 * HOUR, remotes=["a:x"], error="torn"),
+        entry(3 * HOUR, remotes=["a:x"]),
+        entry(4 * HOUR, remotes=["a:x", "b:y"]),
+    ]
+    first, second, third = status.copied(listed, ("a:x", "b:y", "c:z"))
+    assert (first["remote"], first["snapshot"]) == ("a:x", listed[2]["snapshot"])
+    assert 3 * 3600 <= first["age_seconds"] < 3 * 3600 + 10
+    assert second["snapshot"] == listed[3]["snapshot"]
+    assert third == {"remote": "c:z", "snapshot": None}
+    assert status.copied(listed, ()) == []

@@ -1,7 +1,7 @@
 """All of `python -m tests.bench snapshots`: that snapshots hold what they promise, and what they cost beside the peers.
 
 Parts, for `--only`: busy (a large database in use, beside `cp`, sqlite3 and Litestream), sizes, many (a thousand, each
-restored), damage, killed, full.
+restored), sealed (a large archive encrypted), damage, killed, full.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.bench.snapshots.full import full
 from tests.bench.snapshots.killed import killed
 from tests.bench.snapshots.many import many
 from tests.bench.snapshots.processes import say
+from tests.bench.snapshots.sealed import sealed
 
 #: A folder on a disk: /tmp may be in memory, where nothing costs what it costs.
 DISK = "/var/tmp"
@@ -42,6 +43,7 @@ def parts(jobs: int) -> tuple[Part, ...]:
         Part("busy", DISK, lambda folder: busy(folder, 500, rounds=3, idle=10, patience=45)),
         Part("sizes", DISK, lambda folder: sizes(folder, (10, 100, 500, 2000))),
         Part("many", DISK, lambda folder: (many(folder, 1000, jobs), "")),
+        Part("sealed", DISK, lambda folder: (sealed(folder, 1000), "")),
         Part("damage", MEMORY, damages),
         Part("killed", MEMORY, killed),
         Part("full", MEMORY, full),

@@ -41,6 +41,10 @@ FAILED = Notes(attempted=NOW - 60, failures=1, error="torn")
         (FAILED, -100, True, "failure"),
         (FAILED, -100, False, "failure"),
         (FAILED, -10, True, ""),
+        (Notes(copy_failures=2), -100, True, ""),
+        (Notes(copy_failures=3), -100, True, "uncopied"),
+        (Notes(copy_failures=3), -100, False, "stale"),
+        (replace(FAILED, copy_failures=3), -100, True, "failure"),
     ],
 )
 def test_trouble(state: Notes, last_good: int | None, healthy: bool, found: str) -> None:
@@ -114,6 +118,21 @@ def test_metrics() -> None:
     assert all(re.fullmatch(r"[a-z_]+_(seconds|bytes|success|failures|stored)|snapshot_stored", name) for name in found)
 
 
+def test_what_is_on_the_remotes_is_told_for_each() -> None:
+    def on(day: int, *remotes: str) -> Entry:
+        one = entry(day)
+        assert one.detail is not None
+        return replace(one, detail=replace(one.detail, remotes={remote: {} for remote in remotes}))
+
+    entries = [on(-1, "a:x"), on(-2, "a:x", "b:y"), on(-3, "b:y", "gone:z")]
+    state = Notes(copy_failures=4)
+    given: dict[str, Any] = {"project": "shop", "max_age": timedelta(hours=26), "now": NOON}
+    found = families(metrics.render(entries, state, remotes=("a:x", "b:y", "new:"), **given))
+    assert found["snapshot_last_copied_timestamp_seconds"] == {("a:x",): NOW - 86400, ("b:y",): NOW - 2 * 86400}
+    assert found["snapshot_copy_consecutive_failures"] == {(): 4}
+    assert "snapshot_copy_consecutive_failures" not in families(metrics.render(entries, state, **given))
+
+
 def test_how_far_a_replica_is_behind_is_told_in_steps() -> None:
     for lag, told in ((None, None), (3.0, 0.0), (44.9, 30.0)):
         text = metrics.render([], NEW, project="shop", max_age=timedelta(hours=26), now=NOON, lag=lag)
@@ -136,6 +155,8 @@ def test_only_a_rehearsal_that_passed_counts() -> None:
 def test_a_file_is_whole_or_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notes.save(tmp_path, FAILED)
     assert notes.load(tmp_path) == FAILED
+    (tmp_path / notes.FILE).write_text('{"attempted": 5, "failures": 1, "error": "torn", "told": 6, "tried": null}')
+    assert notes.load(tmp_path) == Notes(attempted=5, failures=1, error="torn", told=6), "of a version before"
     assert [path.name for path in tmp_path.iterdir()] == [notes.FILE]
     notes.write(tmp_path / "no" / "x", "text", mode=0o644)
     assert "x cannot be written" in capsys.readouterr().err

@@ -9,18 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyrage
 import pytest
 
 from orchestrator.agent import offsite, store
-from orchestrator.agent.manifest import Entry, Snapshot, created_of
+from orchestrator.agent.manifest import FAILED, Entry, Rehearsed, Snapshot, created_of
 from orchestrator.agent.rclone import scrubbed, translate
 from orchestrator.agent.retention import Retain
 from tests import servers
 from tests.cannot import cannot
 from tests.unit.agent.conftest import ROOT, Place, Result, agent_command, make_database, run_agent
+from tests.unit.agent.test_pure import SNAPSHOT
 
 REMOTE = f"offsite:{servers.BUCKET}/golinks"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -77,6 +79,12 @@ def test_a_copy_is_checked_noted_and_fetched(filled: Place, s3: servers.S3, tmp_
     assert run(new, "fetch", made.snapshot, "--from", REMOTE, **told).last["sha256"] == made.sha256
     assert run_agent("verify", made.snapshot, "--backups", new.backups).last["ok"] is True
     assert left(new) == {f"{made.snapshot}.json", f"{made.snapshot}.tar.zst"}
+    # What was proven here is said there, once.
+    assert run(new, "tell", made.snapshot, "--from", REMOTE, **told).last["told"] is True
+    assert run(new, "tell", made.snapshot, "--from", REMOTE, **told).last["told"] is False
+    (there,) = run(filled, "list", "--from", REMOTE, **told).last["snapshots"]
+    assert there["verified"] == store.load(new.backups, made.snapshot).verified is not None
+    assert "is not on" in run(new, "tell", new.take().snapshot, "--from", REMOTE, **told).last["message"]
 
 
 def test_encrypted_for_two_keys(filled: Place, s3: servers.S3, tmp_path: Path) -> None:
@@ -114,6 +122,20 @@ def test_encrypted_for_two_keys(filled: Place, s3: servers.S3, tmp_path: Path) -
     assert left(new) == {f"{made.snapshot}.json", f"{made.snapshot}.tar.zst"}
 
 
+def test_only_what_is_newer_is_told_and_no_table_of_what_is_encrypted() -> None:
+    older, newer = "2026-11-24T10:00:00Z", "2026-11-24T11:00:00Z"
+    how = Rehearsed(at=newer, result=FAILED, release="r", image="i", own_release=True, reason="table t has 1 of 2 rows")
+    plain = replace(SNAPSHOT, verified=None)
+    detail, document = replace(plain, verified=newer, rehearsed=how), plain.to_dict()
+    assert offsite.told(document, plain) == document
+    assert offsite.told(document, detail) == document | {"verified": newer, "rehearsed": asdict(how)}
+    sealed = document | {"encrypted": {"bytes": 1, "sha256": "0"}}
+    assert offsite.told(sealed, detail)["rehearsed"]["reason"] == ""
+    assert offsite.told(sealed, detail)["encrypted"] == sealed["encrypted"]
+    there = offsite.told(document, detail)
+    assert offsite.told(there, replace(plain, verified=older, rehearsed=replace(how, at=older))) == there
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -132,6 +154,20 @@ def test_what_is_wrong_with_s3_is_said(filled: Place, s3: servers.S3, change: di
     assert done.last["hint"]
     assert time.monotonic() - began < 30
     assert s3.names("golinks") == []
+
+
+def test_webdav(filled: Place, tmp_path: Path) -> None:
+    (tmp_path / "cloud").mkdir()
+    made = filled.take()
+    with servers.webdav("127.0.0.1", tmp_path / "cloud") as url:
+        wrong = run(filled, "copy", remotes="cloud:golinks", **servers.webdav_variables("CLOUD", url, "another"))
+        assert "cloud:golinks refuses the credentials" in wrong.last["message"]
+        told = servers.webdav_variables("CLOUD", url)
+        assert run(filled, "copy", remotes="cloud:golinks", **told).last["copied"]
+        (there,) = run(filled, "list", "--from", "cloud:golinks", **told).last["snapshots"]
+        assert there["snapshot"] == made.snapshot
+    names = sorted(path.name for path in (tmp_path / "cloud" / "golinks").iterdir())
+    assert names == [f"{made.snapshot}.json", f"{made.snapshot}.tar.zst"]
 
 
 def test_sftp(filled: Place, sshd: servers.Sshd, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.agent.freshness import FUTURE
-from orchestrator.agent.manifest import Entry, format_time, snapshot_id
+from orchestrator.agent.manifest import FAILED, PASSED, Entry, Rehearsed, format_time, snapshot_id
 from orchestrator.agent.retention import RAW_SPAN, Retain, reasons, removable
 
 from .test_pure import NOON, SHA, SNAPSHOT
@@ -20,10 +20,14 @@ ALL = Retain()
 RAW = replace(SNAPSHOT, manifest=replace(SNAPSHOT.manifest, raw=True, databases=()))
 
 
-def entry(moment: datetime | int, *, verified: bool = False, error: str = "", raw: bool = False) -> Entry:
-    """A snapshot of this moment, or of this many days after NOON."""
+def entry(
+    moment: datetime | int, *, verified: bool = False, error: str = "", raw: bool = False, rehearsed: str = ""
+) -> Entry:
+    """A snapshot of this moment, or of this many days after NOON; `rehearsed` is how that ended, a day later."""
     created = NOON + timedelta(days=moment) if isinstance(moment, int) else moment
-    detail = replace(RAW if raw else SNAPSHOT, verified=format_time(created) if verified else None)
+    at = format_time(created + timedelta(days=1))
+    how = Rehearsed(at=at, result=rehearsed, release="r", image="i", own_release=True) if rehearsed else None
+    detail = replace(RAW if raw else SNAPSHOT, verified=format_time(created) if verified else None, rehearsed=how)
     return Entry(snapshot=snapshot_id(created, SHA), detail=detail, created=created, error=error)
 
 
@@ -73,6 +77,17 @@ def test_the_last_verified_never_goes() -> None:
     assert reasons([old, proven, *recent], last(4), FAR)[proven.snapshot] == ("verified",)
 
 
+def test_what_was_rehearsed_last_stays_with_its_evidence() -> None:
+    older, passed, failed = entry(0, rehearsed=PASSED), entry(1, rehearsed=PASSED), entry(2, rehearsed=FAILED)
+    recent = [entry(day) for day in range(3, 6)]
+    everything = [older, passed, failed, *recent]
+    assert removable(everything, last(3), FAR) == (older.snapshot,)
+    kept = reasons(everything, last(3), FAR)
+    assert kept[passed.snapshot] == kept[failed.snapshot] == ("rehearsed",)
+    again = entry(6, rehearsed=PASSED)
+    assert removable([*everything, again], last(1), FAR) == tuple(one.snapshot for one in everything)
+
+
 def test_raw_ones_do_not_count_and_go_when_the_rules_reach_back_no_further() -> None:
     raw = entry(0, raw=True)
     assert removable([raw], last(1), FAR) == ()
@@ -105,6 +120,7 @@ def histories() -> Iterator[tuple[list[Entry], Retain]]:
                     verified=kind < 0.1,
                     error="torn" if 0.1 < kind < 0.2 else "",
                     raw=0.2 < kind < 0.3,
+                    rehearsed=PASSED if kind > 0.95 else FAILED if kind > 0.9 else "",
                 )
             )
         chance.shuffle(entries)
@@ -126,7 +142,7 @@ def test_whatever_the_history() -> None:
         assert removable(left, retain, FAR) == (), "once more changes nothing"
         assert reasons(left, retain, FAR) == reasons(entries, retain, FAR)
         assert len([one for one in left if one.good]) <= sum(
-            (retain.last, retain.daily, retain.weekly, retain.monthly, 1)
+            (retain.last, retain.daily, retain.weekly, retain.monthly, 1, 2)
         )
         generous = Retain(retain.last + 1, retain.daily + 2, retain.weekly + 1, retain.monthly + 3)
         assert set(reasons(entries, retain, FAR)) <= set(reasons(entries, generous, FAR)), "higher numbers keep more"

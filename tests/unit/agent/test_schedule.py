@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from orchestrator.agent import alarm, notes, store
+from orchestrator.agent.copies import Copies
 from orchestrator.agent.retention import Retain
-from orchestrator.agent.schedule import Config, Scheduler
+from orchestrator.agent.schedule import Config, Scheduler, retry_delay
 
 from .conftest import ROOT, Place, agent_command, make_database
 
@@ -180,6 +181,42 @@ def test_a_webhook_that_fails_is_asked_again_later_and_hurts_nothing(place: Plac
     assert len(scheduler.told) == 1
     scheduler.attempt()
     assert scheduler.failures == 0
+
+
+def test_copies_that_fail_are_told_and_their_end_too_even_over_a_restart(place: Place, tmp_path: Path) -> None:
+    make_database(place.data / "links.db")
+    place.take()
+
+    def started(*remotes: str) -> Told:
+        made = Told(place, tmp_path)
+        made.config = replace(made.config, remotes=remotes)
+        made.copies = Copies(
+            remotes=bool(remotes),
+            delay=retry_delay,
+            failures=made.notes.copy_failures,
+            error=made.notes.copy_error,
+        )
+        return made
+
+    def ended(scheduler: Told, event: dict[str, Any]) -> None:
+        scheduler.copies.ended(event)
+        scheduler.note_copies()
+        scheduler.tell()
+
+    scheduler = started("shed:x")
+    for told in (0, 0, 1, 1):
+        ended(scheduler, failed("failed"))
+        assert len(scheduler.told) == told, "a remote may be away for a moment"
+    assert scheduler.told == ["uncopied: shop: a copy off the host failed 3 times: It did not work."]
+    again = started("shed:x")
+    again.tell()
+    assert again.told == [], "neither told again nor over, since nothing was copied"
+    ended(again, {"event": "done"})
+    assert [line.partition(":")[0] for line in again.told] == ["recovery"]
+    ended(again, failed("failed"))
+    without = started()
+    without.tell()
+    assert without.notes.copy_failures == 0, "the remote is not in the settings any more"
 
 
 class Service:
