@@ -10,6 +10,9 @@ from orchestrator.errors import UsageError
 
 PROGRAM = "python -m orchestrator"
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
+"""Of log lines, the least grave first."""
+
 DESCRIPTION = """\
 Deploys a Flask and SQLite service behind Nginx on one Docker engine, and keeps its data safe.
 
@@ -144,10 +147,19 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="instead: the state at this time, 2026-11-24T10:15:02Z, out of the replica",
     )
-    made = verb("logs", "show what the containers wrote")
+    made = verb(
+        "logs",
+        "show what the containers wrote",
+        "On a terminal JSON lines are made readable; elsewhere every line is as it was written. A line that says no "
+        "level is shown at every level.",
+    )
     made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
     made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
-    made.add_argument("-n", "--tail", metavar="N", type=_count, default=200, help="lines of each container (200)")
+    made.add_argument("-n", "--tail", metavar="N", type=_count, help="lines of each container (200; all with a filter)")
+    made.add_argument("--level", choices=LEVELS, help="this level and above; a request has that of its status")
+    made.add_argument("--request", metavar="ID", default="", help="of this request: its id, or the beginning of it")
+    made.add_argument("--since", metavar="TIME", help="from 10m ago, or 2026-11-24T10:15:02Z, on")
+    made.add_argument("--until", metavar="TIME", help="up to this time")
     verb(
         "watch",
         "start again what becomes unhealthy, until Ctrl-C",
@@ -163,6 +175,12 @@ def parser() -> argparse.ArgumentParser:
     verb("doctor", "check this machine and the stack, and say what to do about each finding")
     made = verb("compose", "write docker-compose.yml from the settings", "For use without the orchestrator.")
     made.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is not current")
+    made = verb(
+        "completion",
+        "print a script that completes this command line in a shell",
+        "Verbs, options, services, snapshots and releases; its first line says how it is used.",
+    )
+    made.add_argument("of", choices=("bash", "zsh", "fish", "snapshots", "releases"), help="the shell; or what it asks")
     return top
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUIREMENTS = "requirements.txt"
-RUNTIME = ("docker", "msgspec", "python-dotenv", "pyyaml", "rich")
+RUNTIME = ("docker", "msgspec", "python-dotenv", "pyyaml", "rich", "shtab")
 """What the orchestrator imports; the rest of the requirements is the service's, the agent's and the tests'."""
 
 STAMP = "requirements.installed"

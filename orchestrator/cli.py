@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,16 @@ def _session(options: argparse.Namespace) -> Session:
     return Session(settings, build_stack(settings), connect(settings.engine_environment), _reporter(options))
 
 
+@contextmanager
+def _until_interrupted(endless: bool) -> Iterator[None]:
+    """What goes on until Ctrl-C has ended well when that comes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not endless:
+            raise
+
+
 def _answer(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:
     """Prints a verb's result: one JSON document, or the text for people."""
     from orchestrator.report import document
@@ -85,6 +96,19 @@ def _ask(options: argparse.Namespace) -> Callable[[str], bool] | None:
     from orchestrator.packages import terminal
 
     return (lambda _: True) if options.yes else terminal()
+
+
+def _consent(options: argparse.Namespace, why: str) -> Callable[[str], None]:
+    """A question that must be answered with yes before something goes on; where nobody can be asked, `why` is told."""
+    ask = _ask(options)
+
+    def confirm(question: str) -> None:
+        if ask is None:
+            raise UsageError(f"{why}.", hint="say so with --yes.")
+        if not ask(question):
+            raise UsageError("nothing was done.")
+
+    return confirm
 
 
 def setup(options: argparse.Namespace, *, consent: bool = False) -> int:
@@ -123,7 +147,8 @@ def rollback(options: argparse.Namespace) -> int:
     from orchestrator.deploy import rollback as run
 
     _give_way()
-    result = run(_session(options), options.release)
+    confirm = _consent(options, "going back over a migration runs the older release on the newer schema")
+    result = run(_session(options), options.release, confirm)
     if result["result"] == "unchanged":
         return _answer(options, result, f"nothing to do: release {result['release']} serves at {result['url']}")
     text = f"back to release {result['release']}, which serves at {result['url']} ({result['seconds']:.1f} s)"
@@ -161,12 +186,9 @@ def status(options: argparse.Namespace) -> int:
         raise UsageError("--watch and --max-age do not go together", hint="`--max-age` is for a monitoring program.")
     if options.json:
         raise UsageError("--watch and --json do not go together", hint="call `status --json` as often as you like.")
-    import time
-
-    while True:
-        text = verb.text(verb.status(session))
-        print(("\033[H\033[2J" if sys.stdout.isatty() else "") + text, flush=True)
-        time.sleep(2)
+    with _until_interrupted(True):
+        verb.watch(session)
+    return 0
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -223,17 +245,10 @@ def restore(options: argparse.Namespace) -> int:
     from orchestrator.restore import Wanted
     from orchestrator.restore import restore as run
 
-    ask = _ask(options)
-
-    def confirm(question: str) -> None:
-        if ask is None:
-            raise UsageError("restore replaces the data", hint="say so with --yes.")
-        if not ask(question):
-            raise UsageError("nothing was restored")
-
     if bool(options.snapshot) == bool(options.at):
         raise UsageError("restore wants a SNAPSHOT or --at TIME.", hint="`backups` lists the snapshots.")
     wanted = Wanted(options.snapshot, options.remote, options.key)
+    confirm = _consent(options, "restore replaces the data")
     result = run(_session(options), wanted, confirm, at=options.at)
     text = f"restored {result['restored']} ({result['seconds']:.1f} s)"
     if options.at:
@@ -244,11 +259,23 @@ def restore(options: argparse.Namespace) -> int:
 
 
 def logs(options: argparse.Namespace) -> int:
-    from orchestrator.logs import logs as run
+    from datetime import UTC, datetime
+
+    from orchestrator import logs as verb
 
     if options.json:
-        raise UsageError("logs has no --json", hint="the services write JSON lines; `logs app` shows them as they are.")
-    run(_session(options), options.service, tail=options.tail, follow=options.follow)
+        raise UsageError("logs has no --json", hint="the services write JSON lines; `logs app | cat` shows them.")
+    want = verb.wanted(
+        tail=options.tail,
+        level=options.level,
+        request=options.request,
+        since=options.since,
+        until=options.until,
+        now=datetime.now(UTC),
+    )
+    session = _session(options)
+    with _until_interrupted(options.follow):
+        verb.logs(session, options.service, want, follow=options.follow)
     return 0
 
 
@@ -275,12 +302,8 @@ def down(options: argparse.Namespace) -> int:
 
     session = _session(options)
     if options.volumes:
-        ask = _ask(options)
-        question = f"Delete the volumes of {session.stack.project}: its data and all its snapshots?"
-        if ask is None:
-            raise UsageError("down --volumes deletes the data and all snapshots", hint="say so with --yes.")
-        if not ask(question):
-            raise UsageError("nothing was deleted")
+        confirm = _consent(options, "down --volumes deletes the data and all snapshots")
+        confirm(f"Delete the volumes of {session.stack.project}: its data and all its snapshots?")
     result = run(session, volumes=options.volumes)
     kept = "" if options.volumes else "; the data is kept"
     return _answer(options, result, "nothing to do" if result["result"] == "unchanged" else f"down{kept}")
@@ -309,6 +332,16 @@ def compose(options: argparse.Namespace) -> int:
     return _answer(options, {"file": FILE, "current": current}, f"{FILE} is current" if current else f"wrote {FILE}")
 
 
+def completion(options: argparse.Namespace) -> int:
+    from orchestrator import completion as verb
+
+    if options.of in ("snapshots", "releases"):
+        words = verb.words(_session(options), options.of)
+        return _answer(options, {options.of: words}, "\n".join(words))
+    text = verb.script(options.of)
+    return _answer(options, {"script": text}, text)
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "setup": setup,
     "deploy": deploy,
@@ -327,4 +360,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "down": down,
     "doctor": doctor,
     "compose": compose,
+    "completion": completion,
 }

@@ -204,9 +204,10 @@ def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
     return _Run(session)(work)
 
 
-def rollback(session: Session, wanted: str = "") -> dict[str, Any]:
+def rollback(session: Session, wanted: str = "", confirm: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Brings back the previous good release, or the one `wanted`: its image and its settings, by the same plan. Nothing
-    is built; the proxy and the backup service stay as they are."""
+    is built; the proxy and the backup service stay as they are. `confirm` is asked, and raises, where the schema has
+    moved since."""
 
     def work(run: _Run) -> None:
         stack, engine, report = session.stack, session.engine, session.report
@@ -221,9 +222,12 @@ def rollback(session: Session, wanted: str = "") -> dict[str, Any]:
         spec, changed = create_args.restored(record.spec, today, image.reference)
         if changed:
             report.warn(f"secret values are today's: {', '.join(changed)}")
-        for moved in history.migrations_since(observed.records, record):
+        migrations = history.migrations_since(observed.records, record)
+        for moved in migrations:
             snapshot = f"; snapshot {moved.snapshot} was taken before" if moved.snapshot else ""
             report.warn(f"the schema has moved since: {moved.release} migrated it{snapshot}. The data stays as it is")
+        if migrations:
+            confirm(f"Go back to {record.release}, which was made for the older schema?")
         older = replace(stack, services=tuple(spec if s.name == spec.name else s for s in stack.services))
         images = {s.name: Image(s.image, "") for s in stack.services} | {spec.name: image}
         run.apply(lambda seen: reconcile(older, seen, images, again=record.release), image.id)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TextIO
 
+from orchestrator import log_lines, style
+from orchestrator.arguments import LEVELS
+from orchestrator.engine import Engine
 from orchestrator.errors import OrchestratorError, UsageError
+from orchestrator.model import Stack
 from orchestrator.release import live_container
 from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer
+
+#: Lines of each container, where nothing else is said.
+TAIL = 200
 
 
 def containers(session: Session, observed: Observed, service: str | None) -> tuple[ObservedContainer, ...]:
@@ -37,18 +49,80 @@ def lines(pieces: Iterator[bytes]) -> Iterator[tuple[str, str]]:
         yield stamp, text
 
 
-def logs(session: Session, service: str | None, *, tail: int, follow: bool, out: TextIO = sys.stdout) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: the last `tail` of each container (None: all), of this level (a place in LEVELS) and above, of this
+    request, written since and until these moments."""
+
+    tail: int | None = TAIL
+    minimum: int | None = None
+    request: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def filtered(self) -> bool:
+        return self.minimum is not None or bool(self.request)
+
+
+def wanted(
+    *, tail: int | None, level: str | None, request: str, since: str | None, until: str | None, now: datetime
+) -> Wanted:
+    """The options of `logs`; without `--tail`, a filter or a time asks for all there is. Raises UsageError."""
+    begin = log_lines.moment(since, "--since", now) if since else None
+    end = log_lines.moment(until, "--until", now) if until else None
+    if begin and end and begin >= end:
+        raise UsageError(f"--since {since} is not before --until {until}.", hint="exchange them.")
+    minimum = LEVELS.index(level) if level else None
+    asked = minimum is not None or request or begin or end
+    return Wanted(tail or (None if asked else TAIL), minimum, request, begin, end)
+
+
+class _Printer:
+    """Writes lines with their service before them: as they are, or on a terminal as people read them."""
+
+    def __init__(self, stack: Stack, found: tuple[ObservedContainer, ...], out: TextIO) -> None:
+        width = max(len(container.service) for container in found)
+        self.out = out
+        self.for_people = style.is_terminal(out)
+        colours = itertools.cycle(style.SERVICES)
+        self.prefix = {spec.name: style.paint(f"{spec.name:<{width}} |", next(colours), out) for spec in stack.services}
+        self._lock = threading.Lock()
+
+    def __call__(self, service: str, stamp: str, text: str) -> None:
+        if self.for_people:
+            text = log_lines.readable(stamp, text, lambda part, colour: style.paint(part, colour, self.out))
+        with self._lock:
+            for line in text.split("\n"):
+                print(self.prefix[service], line, file=self.out)
+            self.out.flush()
+
+
+def _lines(container: ObservedContainer, engine: Engine, want: Wanted, *, follow: bool) -> Iterator[tuple[str, str]]:
+    """(timestamp, text) of a container's lines that are wanted, in their order."""
+    # The engine counts before it looks at the time, and knows no filter; of lines to come, there are no last ones.
+    counted = want.tail if (want.filtered or want.until) and not follow else None
+    pieces = engine.follow(
+        container.name, tail=None if counted else want.tail, follow=follow, since=want.since, until=want.until
+    )
+    passes = log_lines.Filter(want.minimum, want.request)
+    found = ((stamp, text) for stamp, text in lines(pieces) if passes(text))
+    return iter(deque(found, counted)) if counted else found
+
+
+def logs(session: Session, service: str | None, want: Wanted, *, follow: bool, out: TextIO = sys.stdout) -> None:
     """Prints the logs of one service or all, each line with its service; in order of time, or as they come."""
     found = containers(session, session.engine.observe(session.stack.project), service)
-    width = max(len(container.service) for container in found)
+    show = _Printer(session.stack, found, out)
     if not follow:
-        merged = [
-            (stamp, container.service, text)
-            for container in found
-            for stamp, text in lines(session.engine.follow(container.name, tail=tail, follow=False))
-        ]
-        for _, name, text in sorted(merged, key=lambda entry: entry[0]):
-            print(f"{name:<{width}} | {text}", file=out)
+
+        def named(container: ObservedContainer) -> Iterator[tuple[str, str, str]]:
+            for stamp, text in _lines(container, session.engine, want, follow=False):
+                yield stamp, container.service, text
+
+        # Each container's lines come in their order already, so nothing is held in memory to sort it.
+        for stamp, name, text in heapq.merge(*map(named, found), key=lambda entry: entry[0]):
+            show(name, stamp, text)
         return
     failures: list[OrchestratorError] = []
     closed = threading.Event()
@@ -56,8 +130,8 @@ def logs(session: Session, service: str | None, *, tail: int, follow: bool, out:
     def pump(container: ObservedContainer) -> None:
         try:
             # A connection each: the engine's answer to a follow never ends.
-            for _, text in lines(session.engine.twin().follow(container.name, tail=tail, follow=True)):
-                print(f"{container.service:<{width}} | {text}", file=out, flush=True)
+            for stamp, text in _lines(container, session.engine.twin(), want, follow=True):
+                show(container.service, stamp, text)
         except OrchestratorError as error:
             failures.append(error)
         except BrokenPipeError:

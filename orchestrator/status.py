@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,9 +22,13 @@ from orchestrator.release import live_container
 from orchestrator.report import size, table
 from orchestrator.session import Session
 from orchestrator.state import Observed, ObservedContainer, moment
+from orchestrator.style import is_terminal, paint
 
 #: How the agent is called in its image.
 AGENT = ("python", "-m", "orchestrator.agent")
+#: The part of its memory limit above which a service is about to be killed.
+FULL = 0.9
+UNFINISHED = "was begun and has not ended; if it was killed, `deploy` puts it right"
 
 
 def allowed_age(text: str | None) -> timedelta | None:
@@ -219,49 +226,80 @@ def _rehearsed(last: dict[str, Any] | None) -> str:
     return f"{when}: restored in {last['restore_seconds']:.1f} s, booted in {last['boot_seconds']:.1f} s{own}"
 
 
+def _good(word: str, good: tuple[str, ...], waiting: tuple[str, ...] = ()) -> tuple[str, str]:
+    """A word with its colour."""
+    return word, "green" if word in good else "yellow" if word in waiting else "red"
+
+
+def _row_of(service: dict[str, Any]) -> list[str | tuple[str, str]]:
+    """A service as the table shows it; what is wrong stands out."""
+    memory: str | tuple[str, str] = "-"
+    if "memory" in service:
+        memory = f"{size(service['memory'])} / {size(service['memory_limit'])}"
+        if service["memory"] > FULL * service["memory_limit"]:
+            memory = (memory, "red")
+    return [
+        service["name"],
+        _good(service["state"], ("running",), ("created", "restarting", "paused")),
+        (service["health"], "")
+        if service["health"] == "none"
+        else _good(service["health"], ("healthy",), ("starting",)),
+        _since(service.get("started", "")),
+        (str(service["restarts"]), "yellow" if service["restarts"] else ""),
+        memory,
+        f"{service['cpu_percent']} %" if "cpu_percent" in service else "-",
+        service["container"] or "-",
+    ]
+
+
 def text(state: dict[str, Any]) -> str:
     """The status as people read it."""
-    rows = [
-        [
-            service["name"],
-            service["state"],
-            service["health"],
-            _since(service.get("started", "")),
-            str(service["restarts"]),
-            f"{size(service['memory'])} / {size(service['memory_limit'])}" if "memory" in service else "-",
-            f"{service['cpu_percent']} %" if "cpu_percent" in service else "-",
-            service["container"] or "-",
-        ]
-        for service in state["services"]
-    ]
     columns = ["SERVICE", "STATE", "HEALTH", "UP", "RESTARTS", "MEMORY", "CPU", "CONTAINER"]
     snapshot, disk, fresh = state["last_snapshot"], state["disk"], state["snapshot_age"]
     last = _named(snapshot) if snapshot else "none yet"
+    failed = state["last_rehearsal"] and state["last_rehearsal"]["result"] != "passed"
+
+    def bad(line: str) -> str:
+        return paint(line, "red", sys.stdout)
+
     lines = [
         f"project   {state['project']}",
         f"release   {state['release'] or 'none'}",
         f"url       {state['url']}",
         f"snapshot  {last}",
-        *([f"{'age   ' if fresh['ok'] else 'NOT OK'}    {fresh['message']}"] if fresh["message"] else []),
-        f"rehearsed {_rehearsed(state['last_rehearsal'])}",
+        *([f"age       {fresh['message']}"] if fresh["message"] and fresh["ok"] else []),
+        *([bad(f"NOT OK    {fresh['message']}")] if not fresh["ok"] else []),
+        (bad if failed else str)(f"rehearsed {_rehearsed(state['last_rehearsal'])}"),
         *(f"copied    {one['remote']}: {_named(one)}" for one in state["remotes"]),
         "disk      " + ", ".join(f"{size(disk[kind])} {kind}" for kind in ("images", "volumes", "containers")),
-        *([f"CLOSED    maintenance since {state['maintenance']}"] if state["maintenance"] else []),
-        *(
-            ["RESTORE   was begun and has not ended; if it was killed, `deploy` puts it right"]
-            if state["restore_unfinished"]
-            else []
-        ),
+        *([bad(f"CLOSED    maintenance since {state['maintenance']}")] if state["maintenance"] else []),
+        *([bad(f"RESTORE   {UNFINISHED}")] if state["restore_unfinished"] else []),
         "",
-        table(columns, rows),
+        table(columns, [_row_of(service) for service in state["services"]]),
         "",
     ]
     if state["drift"]:
-        lines.append("differs from the settings; `deploy` would:")
+        lines.append(paint("differs from the settings; `deploy` would:", "yellow", sys.stdout))
         lines += [
             f"  {s['step'].replace('-', ' ')} {s['target']}" + (f" ({s['cause']})" if s["cause"] else "")
             for s in state["drift"]
         ]
     else:
-        lines.append("no drift: everything is as the settings want it.")
+        lines.append(paint("no drift: everything is as the settings want it.", "green", sys.stdout))
     return "\n".join(lines)
+
+
+def watch(session: Session, every: float = 2.0) -> None:
+    """The status again and again, drawn over the one before on a terminal, until KeyboardInterrupt."""
+    drawn = is_terminal(sys.stdout)
+    while True:
+        lines = text(status(session)).splitlines()
+        if drawn:
+            # Over the old text, line by line: a screen that is cleared first flickers.
+            rows = shutil.get_terminal_size().lines - 1
+            if len(lines) > rows:
+                lines = [*lines[: rows - 1], f"... {len(lines) - rows + 1} lines more: make the window larger"]
+            print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", end="", flush=True)
+        else:
+            print("\n".join([*lines, ""]), flush=True)
+        time.sleep(every)

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from typing import IO, Any
 
 import requests
@@ -118,10 +119,28 @@ class Inside(Client):
                 return []
             return text.decode(errors="replace").splitlines()
 
-    def follow(self, container: str, *, tail: int, follow: bool) -> Iterator[bytes]:
-        """A container's log with timestamps, in pieces that end where the engine's do."""
+    def follow(
+        self,
+        container: str,
+        *,
+        tail: int | None,
+        follow: bool,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[bytes]:
+        """A container's log with timestamps, in pieces that end where the engine's do: its last `tail` lines (None:
+        all) of the time between two moments."""
+        begin, end = (at and at.timestamp() for at in (since, until))
         with translated(f"read the log of {container}"):
-            yield from self.api.logs(container, stream=True, follow=follow, tail=tail, timestamps=True)
+            yield from self.api.logs(
+                container,
+                stream=True,
+                follow=follow,
+                tail="all" if tail is None else tail,
+                timestamps=True,
+                since=begin,
+                until=end,
+            )
 
     def output(self, container: str) -> Iterator[bytes]:
         """What a container writes to its standard output from its start to its end."""

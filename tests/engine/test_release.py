@@ -223,7 +223,10 @@ def test_a_migration_has_a_snapshot_before_it(project: Project) -> None:
 
     # Back over a migration: told, with the snapshot that was taken before.
     broken.unlink()
-    back = project.json("rollback", plain["release"])
+    refused = project.run("rollback", plain["release"], check=False)
+    assert (refused.code, live(project)) == (2, serving)
+    assert "hint: say so with --yes" in refused.stderr
+    back = project.json("rollback", plain["release"], "--yes")
     assert back["result"] == "changed"
     (warning,) = [text for text in back["warnings"] if "schema has moved" in text]
     assert report["snapshot"] in warning

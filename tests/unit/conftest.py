@@ -8,6 +8,12 @@ from orchestrator import perform
 
 
 @pytest.fixture(autouse=True)
+def _same_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "PROOF", 0.01)
     monkeypatch.setattr(perform, "TRY_AGAIN", 0.005)

@@ -581,10 +581,20 @@ class MemoryEngine(Engine):
             script = self._script(found)
             return [] if found.started == NEVER else [*script.out, *script.err][-tail:]
 
-    def follow(self, container: str, *, tail: int, follow: bool) -> Iterator[bytes]:
+    def follow(
+        self,
+        container: str,
+        *,
+        tail: int | None,
+        follow: bool,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[bytes]:
         with self._call(f"follow {container}"):
-            for at, line in enumerate(self._script(self.named(container)).out[-tail:]):
-                yield f"2026-11-24T10:00:{at:02d}.000000000Z {line}\n".encode()
+            for at, line in enumerate(self._script(self.named(container)).out[-tail if tail else 0 :]):
+                written = datetime(2026, 11, 24, 10, 0, at, tzinfo=UTC)
+                if (since is None or since <= written) and (until is None or written <= until):
+                    yield f"2026-11-24T10:00:{at:02d}.000000000Z {line}\n".encode()
 
     def output(self, container: str) -> Iterator[bytes]:
         with self._call(f"output {container}"):

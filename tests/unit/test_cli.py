@@ -29,6 +29,7 @@ VERBS = (
     "down",
     "doctor",
     "compose",
+    "completion",
 )
 Capture = pytest.CaptureFixture[str]
 
@@ -187,6 +188,11 @@ def test_result_is_exactly_one_document(capsys: Capture) -> None:
         ["-e", "staging", "plan"],
         ["logs", "-n", "0"],
         ["logs", "--json"],
+        ["logs", "--level", "loud"],
+        ["logs", "--since", "soon"],
+        ["logs", "--since", "1m", "--until", "1h"],
+        ["completion"],
+        ["completion", "powershell"],
         ["status", "--watch", "--json"],
         ["exec", "app"],
         ["exec"],

@@ -28,9 +28,11 @@ def session() -> Session:
     return session_of(target)
 
 
-def printed(session: Session, service: str | None, **more: bool) -> list[str]:
+def printed(
+    session: Session, service: str | None, *, follow: bool = False, want: logs.Wanted | None = None
+) -> list[str]:
     out = io.StringIO()
-    logs.logs(session, service, tail=100, follow=more.get("follow", False), out=out)
+    logs.logs(session, service, want or logs.Wanted(), follow=follow, out=out)
     return out.getvalue().splitlines()
 
 
@@ -75,7 +77,7 @@ class Closed(io.StringIO):
 
 def test_follow_ends_when_nobody_reads_any_more(session: Session) -> None:
     with pytest.raises(BrokenPipeError):
-        logs.logs(session, None, tail=1, follow=True, out=Closed())
+        logs.logs(session, None, logs.Wanted(1), follow=True, out=Closed())
 
 
 def test_lines_however_they_arrive() -> None:
