@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from orchestrator import address, packages
 from orchestrator import daemon as daemons
-from orchestrator import packages
+from orchestrator.address import Address
 from orchestrator.daemon import DEFAULT, Daemon, Engine
 from orchestrator.errors import NoEngine, OrchestratorError
 from orchestrator.packages import Ask, Say
@@ -50,7 +51,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What there is on this machine.
+    """What there is on this machine. `docker_host` is the address of an engine that was chosen, by `chosen_by`.
 
     `platform` is sys.platform, `distribution` the ID and ID_LIKE words of os-release. `sockets` are (path, state) in
     the order of preference. `group` is the group of a socket that refuses us ("" for none). `dockerd` is the path of
@@ -59,6 +60,7 @@ class Facts:
 
     platform: str
     docker_host: str = ""
+    chosen_by: str = ""
     sockets: tuple[tuple[str, SocketState], ...] = ()
     group: str = ""
     distribution: tuple[str, ...] = ()
@@ -83,42 +85,34 @@ class Advice:
 
 def engine_answers(timeout: float = 2.0, *, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the engine that would be used answers within `timeout` seconds; a remote one is believed to."""
-    docker_host = environ.get("DOCKER_HOST", "")
-    if docker_host and not docker_host.startswith("unix://"):
+    found = address.chosen(environ)
+    if found and not found.url.startswith("unix://"):
         return True
     return any(socket_state(path, timeout) is SocketState.ANSWERS for path in candidates(environ))
 
 
-def engine_url(environ: Mapping[str, str] = os.environ, *, socket_path: str = DEFAULT.socket) -> str:
-    """The address of the engine to use: DOCKER_HOST, else the first socket that answers, else the usual one."""
-    if environ.get("DOCKER_HOST"):
-        return environ["DOCKER_HOST"]
+def engine_address(environ: Mapping[str, str] = os.environ, *, socket_path: str = DEFAULT.socket) -> Address:
+    """The engine to use: the chosen one, else the first socket that answers, else the usual one. Raises NoEngine."""
+    if found := address.chosen(environ):
+        return found
     answering = (path for path in candidates(environ, socket_path) if socket_state(path, 2.0) is SocketState.ANSWERS)
-    return f"unix://{next(answering, socket_path)}"
+    return Address(f"unix://{next(answering, socket_path)}")
 
 
-def unreachable(host: str, text: str) -> NoEngine:
-    """The error for an engine that can't be talked to; `text` is what came of trying."""
-    if "Permission denied" in text:
-        return NoEngine(
-            f"the Docker engine at {host} refuses this user.",
-            hint="add yourself to its group (`sudo usermod -aG docker $USER`) and log in anew, or use sudo.",
-        )
-    return NoEngine(
-        f"no Docker engine answers at {host}.",
-        hint="`python3 -m orchestrator setup` installs and starts one; or set DOCKER_HOST to one that runs.",
-        detail=(text,) if host.startswith(("ssh", "tcp", "http")) else (),
-    )
+def engine_url(environ: Mapping[str, str] = os.environ) -> str:
+    """The address of the engine to use."""
+    return engine_address(environ).url
 
 
 def candidates(environ: Mapping[str, str], socket_path: str = DEFAULT.socket) -> tuple[str, ...]:
-    """Where an engine may listen: the socket of DOCKER_HOST, else the system's, a rootless one, those of desktops."""
-    docker_host = environ.get("DOCKER_HOST", "")
-    if docker_host:
-        return (docker_host.removeprefix("unix://"),) if docker_host.startswith("unix://") else ()
+    """Where an engine may listen: the socket of the chosen one, else the system's, a rootless one, the desktops'."""
+    if found := address.chosen(environ):
+        return (found.url.removeprefix("unix://"),) if found.url.startswith("unix://") else ()
     paths = [socket_path]
     if environ.get("XDG_RUNTIME_DIR"):
         paths.append(f"{environ['XDG_RUNTIME_DIR']}/docker.sock")
+    elif hasattr(os, "getuid"):
+        paths.append(f"/run/user/{os.getuid()}/docker.sock")  # over ssh and from cron the variable is often not set
     if environ.get("HOME"):
         home = environ["HOME"]
         of_desktops = (".docker/run", ".docker/desktop", ".colima/default", ".orbstack/run")
@@ -134,11 +128,13 @@ def find_engine(
     timeout: float = 2.0,
 ) -> Facts:
     """Look at this machine; changes nothing."""
+    found = address.chosen(environ)
     sockets = tuple((path, socket_state(path, timeout)) for path in candidates(environ, daemon.socket))
     refusing = next((path for path, state in sockets if state is SocketState.DENIED), "")
     return Facts(
         platform=sys.platform,
-        docker_host=environ.get("DOCKER_HOST", ""),
+        docker_host=found.url if found else "",
+        chosen_by=found.chosen_by if found else "",
         sockets=sockets,
         group=group_of(refusing) if refusing else "",
         distribution=distribution(os_release),
@@ -187,6 +183,9 @@ def engine_advice(facts: Facts) -> Advice:
 
 def _none(facts: Facts) -> Advice:
     if facts.docker_host:
+        if facts.chosen_by.startswith("the context"):
+            hint = "Start that engine, or `docker context use default` to use this machine's own."
+            return Advice(Action.TELL, f"No Docker engine answers at {facts.docker_host}, {facts.chosen_by}", hint)
         hint = "Start that engine, or unset DOCKER_HOST to use this machine's own."
         return Advice(Action.TELL, f"No Docker engine answers at DOCKER_HOST={facts.docker_host}", hint)
     if facts.platform != "linux":

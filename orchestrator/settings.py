@@ -268,7 +268,9 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
         raise _refusal(problems)
     from_file = {k: v for k, v in env_file.values.items() if k.startswith("DOCKER_")}
     known = set(keys(Host)) | used_variables(file.services).keys() | from_file.keys()
-    engine_environment = from_file | dict(environ)
+    engine_environment = from_file | {k: v for k, v in environ.items() if v or k not in from_file}
+    if environ.get("DOCKER_CONTEXT") and not environ.get("DOCKER_HOST"):
+        engine_environment["DOCKER_HOST"] = ""  # the environment's choice of an engine comes before that of `.env`
     unused = [f"{env_file.origin[name]}: {name} is not used by anything" for name in env_file.values.keys() - known]
     return Settings(
         root,

@@ -23,8 +23,9 @@ def setup(
 ) -> dict[str, Any]:
     """Makes the machine ready and says what it has; whatever is there already is left as it is."""
     settings = load(root, environment, os.environ)
-    host.ensure_engine(consent=consent, ask=ask, say=report.say)
-    engine = connect(os.environ)
+    environ = settings.engine_environment
+    host.ensure_engine(consent=consent, ask=ask, say=report.say, environ=environ)
+    engine = connect(environ)
     found = {name: _base(name, settings, engine, report, install=consent) for name in ROLES}
     version = str(engine.version()["Version"])
     changed = {name: image for name, image in found.items() if image != getattr(settings.host, name)}

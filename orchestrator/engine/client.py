@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import requests
 import urllib3
 from docker import APIClient
 from docker.errors import APIError, DockerException
 
+from orchestrator.address import Address
 from orchestrator.errors import EngineError, NoEngine
 
 
@@ -30,13 +32,24 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
-class Client:
-    """An engine's API at `host`; `environ` is what it was found by."""
+class Api(APIClient):
+    """docker-py's, which trusts the engine's own authority where there is one: for requests, REQUESTS_CA_BUNDLE would
+    come before that."""
 
-    def __init__(self, api: APIClient, host: str, environ: Mapping[str, str]) -> None:
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        verify = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+
+class Client:
+    """An engine's API. `address` is the engine's, `url` where it is reached from here, which is a tunnel's end if the
+    address is one of ssh."""
+
+    def __init__(self, api: APIClient, address: Address, url: str) -> None:
         self.api = api
-        self.host = host
-        self.environ = environ
+        self.address = address
+        self.url = url
+        self.host = address.url
 
     @property
     def is_local(self) -> bool:

@@ -8,33 +8,47 @@ from datetime import UTC, datetime
 from typing import Any
 
 import requests
-from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
-from docker.utils import kwargs_from_env
+from docker.tls import TLSConfig
 
 from orchestrator import labels, proxy
-from orchestrator.engine.client import translated
+from orchestrator.address import Address
+from orchestrator.engine.client import Api, translated
 from orchestrator.engine.images import Images
 from orchestrator.engine.inside import Inside
-from orchestrator.host import engine_url, unreachable
+from orchestrator.engine.ssh import Tunnel
+from orchestrator.errors import NoEngine
+from orchestrator.host import engine_address
 from orchestrator.state import Observed, parse_container, parse_network, parse_volume, scratch_volumes
+from orchestrator.unreachable import unreachable
 
 #: Seconds that one engine call may take; a stop may take its grace period besides.
 TIMEOUT = 60
 
 
-def connect(environ: Mapping[str, str], version: str = "auto") -> Engine:
-    """The engine that DOCKER_HOST names, or the local one; NoEngine says why it can't be reached and what to do.
-
-    `version` is the API's, where it is known already; it saves asking.
-    """
-    host = engine_url(environ)
+def connect(environ: Mapping[str, str]) -> Engine:
+    """The engine that was chosen (see address.py), or the local one; NoEngine says why it can't be reached and what to
+    do."""
+    address = engine_address(environ)
+    if not address.url.startswith("ssh://"):
+        return Engine(_open(address, address.url), address, address.url)
+    tunnel = Tunnel(address)
+    url = f"unix://{tunnel.socket}"
     try:
-        kwargs = kwargs_from_env(environment=dict(environ) | {"DOCKER_HOST": host})
-        api = APIClient(version=version, timeout=TIMEOUT, use_ssh_client=host.startswith("ssh://"), **kwargs)
-    except (DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise unreachable(host, str(error)) from error
-    return Engine(api, host, environ)
+        return Engine(_open(address, url), address, url)
+    except NoEngine as error:
+        raise unreachable(address, f"{tunnel.said()}\n{error.__cause__}") from error
+
+
+def _open(address: Address, url: str, version: str = "auto") -> Api:
+    """A connection to the engine of that address, which is reached at `url`; the API's `version`, where it is known
+    already, saves asking."""
+    try:
+        files = address.tls
+        tls = TLSConfig(client_cert=files.client, ca_cert=files.ca, verify=files.verify) if files else False
+        return Api(base_url=url, version=version, timeout=TIMEOUT, tls=tls)
+    except (DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
+        raise unreachable(address, str(error)) from error
 
 
 class Engine(Images, Inside):
@@ -42,7 +56,7 @@ class Engine(Images, Inside):
 
     def twin(self) -> Engine:
         """Another connection to the same engine, for what goes on while this one waits."""
-        return connect(self.environ, self.api.api_version)
+        return Engine(_open(self.address, self.url, self.api.api_version), self.address, self.url)
 
     # What is there
 

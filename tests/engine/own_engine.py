@@ -26,10 +26,12 @@ def possible() -> bool:
 
 @dataclass
 class OwnEngine:
-    """A dockerd that a test may kill, in a network namespace of its own."""
+    """A dockerd that a test may kill, `apart`: in a network namespace of its own; `more` are options."""
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    more: tuple[str, ...] = ()
+    apart: bool = True
 
     @property
     def data(self) -> Path:
@@ -46,10 +48,12 @@ class OwnEngine:
             stale.unlink(missing_ok=True)
         folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
         options = ["-H", self.url, *(f"{option}={self.folder / name}" for option, name in folders.items())]
-        script = 'ip link set lo up; exec dockerd --bridge=none "$@"'
+        options += self.more
+        begin = "ip link set lo up; " if self.apart else ""
+        script = f'{begin}exec dockerd --bridge=none "$@"'
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "--net", "sh", "-c", script, "sh", *options],
+                [*(["unshare", "--net"] if self.apart else []), "sh", "-c", script, "sh", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -103,9 +107,22 @@ class OwnEngine:
 @contextlib.contextmanager
 def running(disk: str = "") -> Iterator[OwnEngine]:
     """One that is gone with all it had at the end. `disk`: its data is in memory, this much at most ("600m")."""
-    # A short path: a socket's may have 107 characters. Not in /tmp, which may be memory.
+    with folder_of_its_own() as folder, _in(OwnEngine(folder), disk) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def folder_of_its_own() -> Iterator[Path]:
+    """A short path: a socket's may have 107 characters. Not in /tmp, which may be memory."""
     folder = Path(tempfile.mkdtemp(prefix="golinks-", dir="/var/tmp"))
-    engine = OwnEngine(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _in(engine: OwnEngine, disk: str) -> Iterator[OwnEngine]:
     try:
         if disk:
             engine.data.mkdir()

@@ -90,7 +90,6 @@ class MemoryEngine(Engine):
 
     def __init__(self, images: Mapping[str, str] | None = None, *, host: str = "unix:///memory") -> None:
         self.host = host
-        self.environ = {}
         self.images = dict(images or {})
         self.fixed: dict[str, str] = {}
         #: How the commands with a terminal ended, by their exec's id.

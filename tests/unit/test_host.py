@@ -199,7 +199,7 @@ def test_installs_starts_and_stops(machine: Daemon, tmp_path: Path, started: lis
     ]
     assert engine.pid == int(Path(machine.pidfile).read_text())
     assert said[-1] == "the engine answers"
-    assert host.engine_url({}, socket_path=machine.socket) == f"unix://{machine.socket}"
+    assert host.engine_address({}, socket_path=machine.socket).url == f"unix://{machine.socket}"
     again = host.ensure_engine(consent=True, ask=None, say=said.append, environ={}, daemon=machine)
     assert again is None, "one that runs is not touched"
     assert daemons.stop(engine, timeout=10)
