@@ -10,6 +10,21 @@ from orchestrator.errors import UsageError
 
 PROGRAM = "python -m orchestrator"
 
+INIT_OPTIONS = {
+    "image": "a ready image instead of a folder",
+    "project": "the project's name",
+    "module": "what gunicorn serves, where a Dockerfile is written",
+    "port": "port that the app listens on",
+    "health": "path that is answered with 200",
+    "command": "instead of the image's own command",
+    "data": "folder that is kept",
+    "database": "file name of the database in it",
+    "variable": "environment variable for the database's path",
+    "migrate": "command that migrates the database",
+    "static": "folder that the app fills with static files",
+}
+"""What `init` asks, as options."""
+
 LEVELS = ("debug", "info", "warning", "error", "critical")
 """Of log lines, the least grave first."""
 
@@ -82,6 +97,16 @@ def parser() -> argparse.ArgumentParser:
         "from the distribution's packages.",
     )
     made = verb(
+        "init",
+        "write the first configuration for an app of your own, by asking",
+        "Suggests what the app's folder tells: its Dockerfile, code and databases. Where there is no Dockerfile, it "
+        "writes one for a Flask app. Each question is an option, too; --yes takes the suggestions for the others. The "
+        "files before are kept beside the new ones.",
+    )
+    made.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, help="the folder of your app")
+    for name, text in INIT_OPTIONS.items():
+        made.add_argument(f"--{name}", metavar=name.upper(), default=argparse.SUPPRESS, help=text)
+    made = verb(
         "deploy",
         "build, plan and apply, until everything is healthy",
         "The release that serves is untouched until the new one is healthy; when anything fails, all is undone.",
@@ -153,13 +178,7 @@ def parser() -> argparse.ArgumentParser:
         "On a terminal JSON lines are made readable; elsewhere every line is as it was written. A line that says no "
         "level is shown at every level.",
     )
-    made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
-    made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
-    made.add_argument("-n", "--tail", metavar="N", type=_count, help="lines of each container (200; all with a filter)")
-    made.add_argument("--level", choices=LEVELS, help="this level and above; a request has that of its status")
-    made.add_argument("--request", metavar="ID", default="", help="of this request: its id, or the beginning of it")
-    made.add_argument("--since", metavar="TIME", help="from 10m ago, or 2026-11-24T10:15:02Z, on")
-    made.add_argument("--until", metavar="TIME", help="up to this time")
+    _chooses_lines(made)
     verb(
         "watch",
         "start again what becomes unhealthy, until Ctrl-C",
@@ -182,6 +201,16 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("of", choices=("bash", "zsh", "fish", "snapshots", "releases"), help="the shell; or what it asks")
     return top
+
+
+def _chooses_lines(made: argparse.ArgumentParser) -> None:
+    made.add_argument("service", nargs="?", metavar="SERVICE", help="only this service (app, proxy, backup)")
+    made.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
+    made.add_argument("-n", "--tail", metavar="N", type=_count, help="lines of each container (200; all with a filter)")
+    made.add_argument("--level", choices=LEVELS, help="this level and above; a request has that of its status")
+    made.add_argument("--request", metavar="ID", default="", help="of this request: its id, or the beginning of it")
+    made.add_argument("--since", metavar="TIME", help="from 10m ago, or 2026-11-24T10:15:02Z, on")
+    made.add_argument("--until", metavar="TIME", help="up to this time")
 
 
 def _names_snapshot(made: argparse.ArgumentParser, **optional: Any) -> None:

@@ -29,15 +29,20 @@ _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
 def recipes(stack: Stack, root: Path, engine: Engine) -> dict[str, context.Recipe]:
     """How the image of each service with a build target is made, by service."""
     targets = {service.name: service for service in stack.services if service.target}
+    folders = {service.name: root / service.folder for service in stack.services if service.folder}
     allowed = context_files(root)
     base_ids = {
         image: engine.image_id(image)
         for image in context.base_images(root, (str(spec.target) for spec in targets.values()), stack.build.args)
     }
-    return {
+    found = {
         name: context.recipe(root, str(spec.target), stack.build.args, allowed, base_ids, spec.migrate_files)
         for name, spec in targets.items()
     }
+    for name, folder in folders.items():
+        ids = {image: engine.image_id(image) for image in context.folder_bases(folder, stack.build.args)}
+        found[name] = context.folder_recipe(folder, stack.build.args, context_files(folder), ids)
+    return found
 
 
 def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) -> dict[str, Image]:
@@ -57,11 +62,12 @@ def missing(stack: Stack, images: Mapping[str, Image]) -> tuple[BuildImage, ...]
         BuildImage(
             images[service.name].reference,
             "no image of its current files",
-            service.target,
+            service.target or "",
+            service.folder,
             marks(images[service.name]),
         )
         for service in stack.services
-        if service.target and not images[service.name].id
+        if service.is_built and not images[service.name].id
     )
 
 
@@ -115,9 +121,14 @@ def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine:
     _, stages = context.parse_dockerfile((settings.root / context.DOCKERFILE).read_text(encoding="utf-8"))
     for step in steps:
         with report.step(str(step)):
-            # All files, since the classic builder runs every stage that stands before the target.
-            everything = tuple(source for stage in stages.values() for source in stage.sources)
-            tar = context.tar_of(settings.root, context.files_below(settings.root, everything, allowed))
+            if step.folder:
+                folder = settings.root / step.folder
+                files = [name for name in context_files(folder) if (folder / name).is_file()]
+                tar = context.tar_of(folder, sorted(set(files) - {context.DOCKERFILE}))
+            else:
+                # All files, since the classic builder runs every stage that stands before the target.
+                everything = tuple(source for stage in stages.values() for source in stage.sources)
+                tar = context.tar_of(settings.root, context.files_below(settings.root, everything, allowed))
             _build_one(step, tar, args, engine, report)
             repository = step.target.rpartition(":")[0]
             # What `docker-compose up` looks for.
@@ -177,7 +188,7 @@ def _build_hint(current: str, text: str, last: Iterable[str]) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in output or "SSLError" in output:
         return "a proxy on the way shows its own certificate: set BUILD_CA_FILE to the file of its authority."
     if "Could not find a version" in output or "No matching distribution" in output:
-        return "pip found no such package for this base; see service/requirements.txt, and the network of the engine."
+        return "pip found no such package for this base; see its requirements, and the network of the engine."
     return "the lines above are the failing step's own output."
 
 
@@ -187,7 +198,7 @@ def require_images(stack: Stack, images: Mapping[str, Image], engine: Engine, re
     for service in stack.services:
         if found[service.name].id:
             continue
-        if service.target:
+        if service.is_built:
             raise OrchestratorError(
                 f"there is no image of the current files for {service.name}.",
                 hint="run `deploy` without --no-build.",

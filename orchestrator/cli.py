@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import bootstrap
-from orchestrator.arguments import PROGRAM, parser
+from orchestrator.arguments import INIT_OPTIONS, PROGRAM, parser
 from orchestrator.errors import FAILED, Interrupted, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +119,19 @@ def setup(options: argparse.Namespace, *, consent: bool = False) -> int:
     )
     images = ", ".join(result["images"].values())
     return _answer(options, result, f"ready: engine {result['engine']}, base images {images}")
+
+
+def init(options: argparse.Namespace) -> int:
+    from orchestrator import init as verb
+
+    given = {name: getattr(options, name) for name in INIT_OPTIONS if hasattr(options, name)}
+    ask = None if options.yes else verb.terminal()
+    if ask is None and not options.yes:
+        raise UsageError(
+            "init asks, and nobody can answer here.", hint="--yes takes what it suggests; see its options."
+        )
+    result = verb.init(ROOT, options.folder, given, ask, environ=os.environ)
+    return _answer(options, result, verb.text(result))
 
 
 def deploy(options: argparse.Namespace) -> int:
@@ -344,6 +357,7 @@ def completion(options: argparse.Namespace) -> int:
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "setup": setup,
+    "init": init,
     "deploy": deploy,
     "plan": plan,
     "releases": releases,

@@ -47,9 +47,10 @@ def memory(count: int) -> str:
 
 def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
     document: dict[str, Any] = {"image": spec.image}
-    if spec.target:
+    if spec.is_built:
         args = dict(stack.build.args) | {"BUILD_CA": "${BUILD_CA:-}"}
-        document["build"] = {"context": ".", "target": spec.target, "args": args}
+        target = {"target": spec.target} if spec.target else {}
+        document["build"] = {"context": spec.folder or ".", **target, "args": args}
     if spec.command:
         document["command"] = [literal(word) for word in spec.command]
     if spec.depends_on:

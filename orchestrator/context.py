@@ -164,6 +164,37 @@ def recipe(
     )
 
 
+def folder_recipe(root: Path, args: Mapping[str, str], allowed: frozenset[str], base_ids: Mapping[str, str]) -> Recipe:
+    """How the image of a folder with a Dockerfile of its own is made: of all its files that its .dockerignore lets
+    through, whatever that Dockerfile does with them."""
+    text = read_dockerfile(root)
+    images = folder_bases(root, args)
+    files = tuple(sorted(name for name in allowed if (root / name).is_file() and name != DOCKERFILE))
+    parts = [text.encode(), *(f"base {base_ids.get(image, '')}\n".encode() for image in images)]
+    parts += [f"arg {name}={args[name]}\n".encode() for name in sorted(args.keys() - UNCOUNTED_ARGS) if name in text]
+    parts += [_counted(root, name) for name in files]
+    return Recipe("", hashlib.sha256(b"".join(parts)).hexdigest()[:12], images, files)
+
+
+def folder_bases(root: Path, args: Mapping[str, str]) -> tuple[str, ...]:
+    """The base images of a folder's Dockerfile, by the build arguments and its own defaults for others."""
+    head, stages = parse_dockerfile(read_dockerfile(root))
+    defaults = (re.match(r"ARG\s+(\w+)=(\S+)", line, re.IGNORECASE) for line in head)
+    known = {match[1]: match[2].strip("\"'") for match in defaults if match} | dict(args)
+    return bases(stages.values(), stages, known)
+
+
+def read_dockerfile(root: Path) -> str:
+    """The text of a folder's Dockerfile; UsageError if there is none."""
+    try:
+        return (root / DOCKERFILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"there is no Dockerfile to build from in {root}.",
+            hint="`build` names the folder that holds it; `init` writes one for a Flask app.",
+        ) from error
+
+
 def reloadable(name: str) -> bool:
     """Whether a running Nginx takes another version of the file by a reload: its configuration, not its scripts."""
     return name.startswith(NGINX) and "." in name.removeprefix(NGINX)

@@ -24,7 +24,16 @@ CPU_SHARES, GIVES_WAY = 1024, 32
 def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
     """What of a service decides whether its container must be replaced, as JSON values; secrets only as digests."""
     document = dataclasses.asdict(spec)
-    for elsewhere in ("image", "target", "depends_on", "migrate", "migrate_check", "migrate_files", "replicas"):
+    for elsewhere in (
+        "image",
+        "target",
+        "folder",
+        "depends_on",
+        "migrate",
+        "migrate_check",
+        "migrate_files",
+        "replicas",
+    ):
         # Which image it is, is known by the image's id; the others change nothing in a container.
         del document[elsewhere]
     document["environment"] = {key: _masked(key, value) for key, value in spec.environment.items()}
@@ -58,6 +67,7 @@ def restored(document: Mapping[str, Any], today: ServiceSpec, image: str) -> tup
             today,
             image=image,
             target=None,
+            folder="",
             environment=environment,
             mounts=tuple(Mount(**mount) for mount in document["mounts"]),
             ports=tuple(Port(**port) for port in document["ports"]),

@@ -72,7 +72,8 @@ class Volume:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """One service. `target` is its build target in the Dockerfile; None when `image` is somebody else's.
+    """One service. `target` is its build target in the Dockerfile; None when `image` is somebody else's, or built from
+    a `folder` with a Dockerfile of its own, relative to the repository.
 
     No networks means none at all, not the engine's default. `migrate` is the command that brings the database to the
     image's schema, or empty; `migrate_check` tells by its exit code whether that has anything to do (0 no, 3 yes),
@@ -83,6 +84,7 @@ class ServiceSpec:
     image: str
     user: str
     target: str | None = None
+    folder: str = ""
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
@@ -102,6 +104,11 @@ class ServiceSpec:
     migrate_check: tuple[str, ...] = ()
     migrate_files: tuple[str, ...] = ()
     replicas: int = 1
+
+    @property
+    def is_built(self) -> bool:
+        """Whether its image is made here."""
+        return self.target is not None or bool(self.folder)
 
 
 @dataclass(frozen=True)

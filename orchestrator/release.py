@@ -277,7 +277,7 @@ def _prune(stack: Stack, observed: Observed, wanted: frozenset[str], now: dateti
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}
     kept = history.kept_images(observed.records, stack.releases.keep - 1) | used | latest | wanted
     released = {record.image_id for record in observed.records}
-    repositories = {spec.image for spec in stack.services if spec.target}
+    repositories = {spec.image for spec in stack.services if spec.is_built}
     cause = f"not among the last {stack.releases.keep} releases"
     return tuple(
         RemoveImage(reference, cause)

@@ -71,10 +71,14 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """One service: a build `target` of the Dockerfile or a ready `image`."""
+    """One service: a build `target` of the Dockerfile, a folder to `build`, or a ready `image`."""
 
     target: Annotated[str | None, _means("stage of the Dockerfile that it is built from")] = None
     image: Annotated[ImageName | None, _means("a ready image instead of `target`")] = None
+    build: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        _means("a folder with a Dockerfile of its own instead of `target`, such as `../shop`; for the app"),
+    ] = None
     user: Annotated[str, _means("numeric user and group, not root", r"^[1-9]\d*:\d+$")]
     port: Annotated[Annotated[int, Meta(ge=1, le=65535)] | None, _means("the port that it listens on")] = None
     command: Annotated[list[str], _means("instead of the image's own command")] = []
@@ -115,8 +119,8 @@ class Service(Struct, frozen=True, kw_only=True):
     health: Health
 
     def __post_init__(self) -> None:
-        if (self.target is None) == (self.image is None):
-            raise ValueError("needs either `target` or `image`")
+        if [self.target, self.image, self.build].count(None) != 2:
+            raise ValueError("needs one of `target`, `build` and `image`")
         if self.health.path is not None and self.port is None:
             raise ValueError("needs `port`, since `health.path` is asked there")
 

@@ -40,6 +40,7 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
         "name": name,
         "image": service.image or f"{project}-{name}",
         "target": service.target,
+        "folder": service.build or "",
         "user": service.user,
         "command": tuple(service.command),
         "environment": dict(service.environment),

@@ -44,6 +44,7 @@ class Step:
 class BuildImage(Step):
     doing = "build image"
     build_target: str = ""
+    folder: str = ""
     marks: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -26,12 +27,13 @@ def possible() -> bool:
 
 @dataclass
 class OwnEngine:
-    """A dockerd that a test may kill, `apart`: in a network namespace of its own; `more` are options."""
+    """A dockerd that a test may kill, in a network namespace of its own: in the machine's, it would take the usual
+    engine's bridge away. `more` are options. `listener` is a socket of the machine's network to listen on, too."""
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     more: tuple[str, ...] = ()
-    apart: bool = True
+    listener: socket.socket | None = None
 
     @property
     def data(self) -> Path:
@@ -49,15 +51,18 @@ class OwnEngine:
         folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
         options = ["-H", self.url, *(f"{option}={self.folder / name}" for option, name in folders.items())]
         options += self.more
-        begin = "ip link set lo up; " if self.apart else ""
-        script = f'{begin}exec dockerd --bridge=none "$@"'
+        # As systemd hands a socket over: it is number 3, and meant for this very process.
+        given = self.listener.fileno() if self.listener else -1
+        hand_over = f"exec 3<&{given}; export LISTEN_FDS=1 LISTEN_PID=$$; " if self.listener else ""
+        script = f'{hand_over}ip link set lo up 3<&-; exec dockerd --bridge=none "$@"'
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*(["unshare", "--net"] if self.apart else []), "sh", "-c", script, "sh", *options],
+                ["unshare", "--net", "bash", "-c", script, "bash", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[given] if self.listener else [],
             )
         until(self.answers, 60, "the engine answers", 0.2)
 

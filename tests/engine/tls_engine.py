@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engine.own_engine import OwnEngine, folder_of_its_own
-from tests.servers import free_port
 
 #: Folders of certificates: the right one; another authority's name for the engine; a client that the engine does not
 #: know; none for the client; a key that is not the certificate's.
@@ -71,13 +71,14 @@ def tls_engine() -> Iterator[TlsEngine]:
     """One with no image and no network, that listens on the loopback; gone with all it had at the end."""
     with folder_of_its_own() as folder:
         certificates(folder)
-        port = free_port()
-        listen = ["-H", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(folder / "ours.pem")]
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+        listen = ["-H", "fd://", "--tlsverify", "--tlscacert", str(folder / "ours.pem")]
         listen += ["--tlscert", str(folder / "engine.pem"), "--tlskey", str(folder / "engine.key")]
-        # In the machine's own network, so that the port can be reached: then it must leave the firewall alone.
-        engine = OwnEngine(folder, more=(*listen, "--iptables=false", "--ip6tables=false"), apart=False)
+        engine = OwnEngine(folder, more=tuple(listen), listener=listener)
         try:
             engine.start()
+            listener.close()
             yield TlsEngine(folder, port)
         finally:
             engine.remove()

@@ -20,6 +20,7 @@ CHANGES: dict[str, Any] = {
     "image": "other",
     "user": "7:7",
     "target": "other",
+    "folder": "../other",
     "command": ("run",),
     "environment": {"LOG_LEVEL": "debug"},
     "mounts": (Mount("data", "/data", read_only=True),),
@@ -49,6 +50,7 @@ NOT_IN_COMPOSE = {
 NOT_IN_THE_API = {
     "image": "is handed over with the digest that was built",
     "target": "says how the image is built",
+    "folder": "the same",
     "depends_on": "is the order of the plan's steps",
     "migrate": "is a container of its own",
     "migrate_check": "the same",

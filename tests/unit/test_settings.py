@@ -105,8 +105,12 @@ def test_every_kind_of_error_at_once(root: Path, edit: Edit) -> None:
     ("old", "new", "told"),
     [
         ("[services.proxy]", "[services.web]", "services.web: there is no such key"),
-        ('target = "app"\n', "", "services.app: needs either `target` or `image`"),
-        ('target = "app"\n', 'target = "app"\nimage = "x"\n', "services.app: needs either `target` or `image`"),
+        ('target = "app"\n', "", "services.app: needs one of `target`, `build` and `image`"),
+        (
+            'target = "app"\n',
+            'target = "app"\nimage = "x"\n',
+            "services.app: needs one of `target`, `build` and `image`",
+        ),
         ("port = 8000\n", "", "services.app: needs `port`, since `health.path` is asked there"),
         ('path = "/health"\n', "", "services.app.health: needs either `path` or `command`"),
         ('sqlite_data = "/data"', 'sqlite_data = "data"', "services.app.volumes.sqlite_data = 'data': must be an abs"),
