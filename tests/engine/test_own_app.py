@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.engine.stack import SERVICES, Project
+from tests.engine.stack import SERVICES, Project, until
 
 pytestmark = pytest.mark.engine
 
@@ -78,7 +79,7 @@ def test_the_guide(project: Project) -> None:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
             cwd=project.root,
-            env=project.env | {"PATH": f"{Path(project_python()).parent}:{project.env['PATH']}"},
+            env=project.env | {"PATH": f"{Path(sys.executable).parent}:{project.env['PATH']}"},
             capture_output=True,
             text=True,
             check=False,
@@ -94,6 +95,7 @@ def test_the_guide(project: Project) -> None:
     assert project.ask("/static/mark.txt").body == b"from the app"
     for command in (copy, again, restart):
         run(command)
+    until(lambda: project.ask("/").status == 200, 30, "it is back")
     assert project.ask("/").json["guests"] == ["from before"]
     assert project.post_json("/sign", {"name": "Олена"}).status == 201
 
@@ -106,9 +108,3 @@ def test_the_guide(project: Project) -> None:
     assert "snapshot" in run(snapshot)
     assert "before" not in run(listed)
     assert project.json("verify", "latest")["databases"][0]["rows"] == 2
-
-
-def project_python() -> str:
-    import sys
-
-    return sys.executable
