@@ -239,3 +239,25 @@ def test_another_base_or_dockerfile_is_another_proxy(root: Path) -> None:
 @pytest.mark.parametrize("target", ["app", "backup"])
 def test_others_have_nothing_that_can_be_changed_in_a_container(root: Path, target: str) -> None:
     assert context.recipe(root, target, ARGS, context_files(root), IDS).fixed == ""
+
+
+def test_a_folder_with_a_dockerfile_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG OWN=own:1\nFROM ${OWN} AS x\nFROM ${PYTHON_IMAGE}\nCOPY . .\n")
+    (tmp_path / ".dockerignore").write_text("secret\n")
+    for name in ("code.py", "secret"):
+        (tmp_path / name).write_text("1")
+
+    def made(ids: dict[str, str] | None = None, args: dict[str, str] | None = None) -> context.Recipe:
+        return context.folder_recipe(tmp_path, args or ARGS, context_files(tmp_path), ids or IDS)
+
+    before = made()
+    assert (before.bases, before.files) == (("own:1", "python:3.13-alpine"), (".dockerignore", "code.py"))
+    (tmp_path / "secret").write_text("2")
+    assert made() == before
+    assert made(args=ARGS | {"NGINX_IMAGE": "other", "BUILD_CA": "x"}) == before, "it names neither"
+    assert made(ids=IDS | {"own:1": "sha256:o"}).digest != before.digest
+    (tmp_path / "code.py").write_text("2")
+    assert made().digest != before.digest
+    (tmp_path / "Dockerfile").unlink()
+    with pytest.raises(UsageError, match="there is no Dockerfile to build from"):
+        made()

@@ -293,6 +293,29 @@ def test_rollback_warns_of_what_it_does_not_take_back(root: Path, engine: Memory
     ]
 
 
+def test_rollback_over_a_migration_is_asked_before(root: Path, engine: MemoryEngine) -> None:
+    first = verbs.deploy(session(root, engine))
+    engine.scripts[CHECK] = Script(exits=3)
+    change(root, "more")
+    second = verbs.deploy(session(root, engine))
+    asked: list[str] = []
+
+    def no(question: str) -> None:
+        asked.append(question)
+        raise UsageError("nothing was done.")
+
+    calls = len(engine.calls)
+    with pytest.raises(UsageError):
+        verbs.rollback(session(root, engine), "", no)
+    assert asked == [f"Go back to {first['release']}, which was made for the older schema?"]
+    assert not [call for call in engine.calls[calls:] if call.startswith(("create", "start", "stop", "remove"))]
+    del engine.scripts[CHECK]
+    change(root, "even more")
+    third = verbs.deploy(session(root, engine))
+    assert verbs.rollback(session(root, engine), "", no)["release"] == second["release"], "the schema is the same"
+    assert third["release"] != second["release"]
+
+
 def test_rollback_by_the_images_id_where_its_name_is_another_ones_now(root: Path, engine: MemoryEngine) -> None:
     verbs.deploy(session(root, engine))
     change(root, "more")

@@ -51,6 +51,7 @@ STDLIB_FIRST = (
     "cli",
     "errors",
     "host",
+    "address",
     "daemon",
     "packages",
     "sockets",
