@@ -74,12 +74,16 @@ def terminal(
     """Runs a command on a terminal of that size, which Ctrl-C reaches; killed at the end of the block."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
+    variables = {**os.environ, "TERM": "xterm-256color", **env}
+    for size in ("COLUMNS", "LINES"):  # they would come before the terminal's own
+        variables.pop(size, None)
+    if "NO_COLOR" in os.environ and env.get("NO_COLOR") == os.environ["NO_COLOR"]:
+        del variables["NO_COLOR"]  # of whoever runs the tests
     try:
         process = subprocess.Popen(
             ["setsid", "--ctty", *command],
             cwd=cwd,
-            env=clean | {"TERM": "xterm-256color"} | dict(env),
+            env=variables,
             stdin=slave,
             stdout=slave,
             stderr=slave,
