@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import time
 from collections.abc import Mapping
 from datetime import timedelta
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, redirect, render_template, request
 from loguru import logger
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import api, assets, auth, cli, db, health, links, log, migrations, seed, sign_in, tokens, views
+from service import api, assets, auth, cli, db, health, links, log, migrations, seed, sign_in, texts, tokens, views
 from service.access import Access
 from service.answers import problem, wants_json
 from service.context import Context, current
@@ -22,9 +23,10 @@ from service.sessions import Sessions
 from service.settings import read_settings
 
 MAX_BODY = 64 * 1024  # bytes; a link with all its fields is far below
-# style-src and img-src from here alone, and no script at all: nothing a link holds can run.
+# Everything from here alone, and nothing that stands in a page itself: nothing a link holds can run.
 CONTENT_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -46,6 +48,7 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     )
 
     use_access(app, settings.access)
+    use_texts(app)
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
@@ -82,6 +85,28 @@ def use_access(app: Flask, access: Access) -> None:
     )
     for group in cli.GROUPS:
         app.cli.add_command(group)
+
+
+def use_texts(app: Flask) -> None:
+    """What templates say, and the forms of numbers and times in it."""
+    app.jinja_env.globals.update(
+        _=texts.say,
+        counted=texts.count,
+        language=texts.language,
+        languages=texts.LANGUAGES,
+        now=lambda: int(time.time()),
+    )
+    for name in ("day", "moment", "ago", "instant", "number", "problem"):
+        app.jinja_env.filters[name] = getattr(texts, name)
+    app.jinja_env.filters["host"] = host
+
+
+def host(url: str) -> str:
+    """The part of an address people know it by."""
+    try:
+        return urlsplit(url).netloc or url
+    except ValueError:
+        return url
 
 
 def static_url(name: str) -> str:
