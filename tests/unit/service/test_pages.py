@@ -44,7 +44,9 @@ def test_misses_show_a_page(client: FlaskClient, path: str) -> None:
 
 
 def test_a_miss_fills_the_form(client: FlaskClient) -> None:
-    assert 'value="New-One"' in client.get("/New-One/rest").text
+    missed = client.get("/New-One/rest").text
+    assert 'value="New-One"' in missed
+    assert 'role="search"' not in missed
     assert "<script>" not in client.get("/%3Cscript%3E").text
 
 
@@ -55,7 +57,11 @@ def test_the_form_creates_changes_and_deletes(client: FlaskClient) -> None:
     assert 'href="/.edit/wiki"' in created.text
     assert URL in client.get("/.edit/wiki").text
     changed = client.post("/.edit/wiki", data={"url": "https://example.org/"}, follow_redirects=True)
-    assert "example.org" in changed.text
+    assert changed.request.path == "/.detail/wiki"
+    assert "was changed" in changed.text
+    assert "https://example.org/" in changed.text
+    assert client.get("/.delete/wiki").status_code == 200
+    assert client.get("/wiki").status_code == 302
     deleted = client.post("/.delete/wiki", follow_redirects=True)
     assert "was deleted" in deleted.text
     assert client.get("/wiki").status_code == 404
@@ -81,20 +87,23 @@ def test_the_form_says_what_is_wrong_and_keeps_the_input(client: FlaskClient, ad
 
 def test_a_made_up_result_is_not_shown(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
-    for query in ("created=none", "deleted=wiki", "deleted=<b>call 555</b>", "changed="):
-        assert 'role="status"' not in client.get(f"/?{query}").text
+    for query in ("done=2", "done=0", "done=1-2000", "done=2-1", "done=<b>call 555</b>", "done=", "done=9" * 99):
+        assert 'class="note good"' not in client.get(f"/?{query}").text
+    assert 'class="note good"' in client.get("/?done=1").text
+    client.delete("/.api/links/wiki")
+    assert 'class="note good"' not in client.get("/?done=1").text
 
 
 def test_the_list_has_pages(client: FlaskClient, add: Add) -> None:
-    for number in range(101):
+    for number in range(51):
         add(f"n{number:03}", URL)
     first = client.get("/").text
     assert 'rel="next"' in first
-    assert "/n100" not in first
+    assert "/n050" not in first
     found = re.search(r'href="(/\?after=[^"]+)" rel="next"', first)
     assert found
     last = client.get(found[1]).text
-    assert "/n100" in last
+    assert "/n050" in last
     assert 'rel="next"' not in last
 
 
@@ -145,8 +154,15 @@ def test_a_large_form_is_refused(client: FlaskClient) -> None:
 
 def test_pages_hold_nothing_inline(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
-    for path in ("/", "/nope", "/.edit/wiki", "/.edit/none"):
+    for path in ("/", "/nope", "/.edit/wiki", "/.edit/none", "/.detail/wiki", "/.help", "/.deleted", "/.missing"):
         text = client.get(path).text
-        assert "<script" not in text
+        assert re.findall(r"<script[^>]*>", text) == [f'<script src="{_script(text)}" defer>']
+        assert not re.search(r"<[^>]+\son\w+=", text)
         assert "style=" not in text
         assert "<style" not in text
+
+
+def _script(text: str) -> str:
+    found = re.search(r'src="(/static/app\.[0-9a-f]+\.js)"', text)
+    assert found
+    return found[1]

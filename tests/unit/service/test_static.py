@@ -17,7 +17,7 @@ def _assets(name: str, body: bytes) -> Assets:
 
 def test_pages_refer_to_what_the_application_serves(client: FlaskClient) -> None:
     addresses = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', client.get("/").text))
-    assert len(addresses) == 2
+    assert len(addresses) == 3
     for address in addresses:
         answer = client.get(address)
         assert answer.status_code == 200
@@ -49,4 +49,4 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_own_files_load() -> None:
-    assert set(load().hashed) == {"app.css", "icon.svg"}
+    assert set(load().hashed) == {"app.css", "app.js", "icon.svg"}
