@@ -59,11 +59,10 @@ if (search) {
       event.preventDefault();
       step(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === "Enter") {
+      event.preventDefault();
       const chosen = list.querySelector("tr.at .short");
-      if (chosen) {
-        event.preventDefault();
-        chosen.click();
-      }
+      if (chosen) chosen.click();
+      else location.href = `/.search?${new URLSearchParams({ go: "1", q: search.value })}`;
     } else if (event.key === "Escape" && search.value) {
       event.preventDefault();
       search.value = "";

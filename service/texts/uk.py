@@ -11,7 +11,6 @@ TEXTS: Mapping[str, str] = {
     "Pages": "Сторінки",
     "Missing": "Бракує",
     "Deleted": "Видалено",
-    "Import": "Імпорт",
     "Help": "Довідка",
     "You": "Ви",
     "Sign in": "Увійти",
@@ -190,6 +189,7 @@ TEXTS: Mapping[str, str] = {
     "{name} has expired": "Строк {name} минув",
     "It could be followed until {day}.": "Посилання діяло до {day}.",
     "It led to": "Воно вело до",
+    "Go on to {name}": "Перейти до {name}",
     # Reports
     "Deleted links": "Видалені посилання",
     "What is brought back has its tags, its other names, its clicks and its history again.": (

@@ -37,7 +37,7 @@ def all_links() -> str | AnyResponse:
 
 @blueprint.get("/.search")
 def found() -> str | AnyResponse:
-    """The list; with `?go=1` the link itself, where the text is the name of one."""
+    """The list; with `?go=` the link itself, where the text is the name of one."""
     text = request.args.get("q", "")[: search.MAX_TEXT]
     if wants_json():
         return redirect(f"/.api/links?{urlencode({'q': text})}")
@@ -45,7 +45,10 @@ def found() -> str | AnyResponse:
         name, slash, rest = text.strip().partition("/")
         for spelling in spellings(name):
             if link := store.find(spelling):
-                return redirect(f"/{quote(link.name)}{slash}{quote(rest)}")
+                address = f"/{quote(link.name)}{slash}{quote(rest)}"
+                # Browsers hold a redirect after a form, and those that follow it, against the form's policy.
+                from_form = request.args["go"] == "form"
+                return render_template("going.html", address=address) if from_form else redirect(address)
     return index()
 
 

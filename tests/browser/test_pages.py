@@ -179,6 +179,10 @@ def test_without_javascript(browser: Browser, site: str, context: BrowserContext
         page.get_by_role("searchbox").fill("ll-the")
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="1 found")).to_be_visible()
+        page.get_by_role("searchbox").fill("still-there")
+        with page.expect_request(f"{URL}still-there"):
+            page.get_by_role("button", name="Go", exact=True).click()
+        page.goto("/?q=still")
         page.get_by_label("Choose still-there").check()
         page.get_by_label("Tags, owner or day").fill("quiet")
         page.get_by_role("button", name="Do it").click()

@@ -242,6 +242,7 @@ def test_the_search_goes_to_the_very_name(client: FlaskClient, add: Add) -> None
     add("wiki", URL)
     for text, place in (("wiki", "/wiki"), ("WIKI ", "/wiki"), ("wiki/a%3Fb", "/wiki/a%3Fb")):
         assert client.get(f"/.search?go=1&q={text}").headers["Location"] == place
+        assert f'content="0;url={place}"' in client.get(f"/.search?go=form&q={text}").text
     for text in ("wik", "//example.com", "", "wiki page"):
         assert client.get("/.search", query_string={"go": "1", "q": text}).status_code == 200
 
