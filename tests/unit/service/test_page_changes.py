@@ -234,7 +234,7 @@ def test_golinks_addresses(client: FlaskClient, add: Add) -> None:
     assert client.get("/.detail/WI-KI").status_code == 200
     assert client.get("/.detail/none").status_code == 404
     as_json = {"Accept": "application/json"}
-    assert client.get("/.detail/wiki", headers=as_json, follow_redirects=True).json["url"] == URL
+    assert f'"{URL}"' in client.get("/.detail/wiki", headers=as_json, follow_redirects=True).text
     assert client.get("/.all", headers=as_json).headers["Location"] == "/.api/links"
 
 
