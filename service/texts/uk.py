@@ -190,6 +190,34 @@ TEXTS: Mapping[str, str] = {
     "It could be followed until {day}.": "Посилання діяло до {day}.",
     "It led to": "Воно вело до",
     "Go on to {name}": "Перейти до {name}",
+    # Signing in, and tokens
+    "Password": "Пароль",
+    "You are signed in.": "Ви увійшли.",
+    "Nobody can sign in yet. Whoever runs this makes the first user by": (
+        "Увійти ще ніхто не може. Першого користувача створює адміністратор командою"
+    ),
+    "The name or the password is wrong.": "Хибне ім'я або пароль.",
+    "Tokens": "Токени",
+    "New token": "Новий токен",
+    "Your new token, shown this once:": "Ваш новий токен, показаний лише цього разу:",
+    "A program shows it instead of your password, and never may more than you:": (
+        "Програма показує його замість вашого пароля й ніколи не може більше за вас:"
+    ),
+    "What it is for": "Для чого він",
+    "Last day (none, if empty)": "Останній день (якщо порожньо — безстроково)",
+    "It may": "Дозволено",
+    "read": "читати",
+    "change": "змінювати",
+    "administer": "керувати",
+    "Your tokens": "Ваші токени",
+    "No tokens yet": "Токенів ще немає",
+    "made {day}": "створено {day}",
+    "last day {day}": "останній день {day}",
+    "no last day": "безстроково",
+    "used {day}": "використано {day}",
+    "not used yet": "ще не використано",
+    "Revoke": "Відкликати",
+    "Revoke {name}": "Відкликати {name}",
     # Reports
     "Deleted links": "Видалені посилання",
     "What is brought back has its tags, its other names, its clicks and its history again.": (

@@ -8,7 +8,7 @@ from flask import redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import auth, store, texts
+from service import auth, following, store, texts
 from service.fields import check_some
 from service.links import InvalidLinkError
 from service.models import Link
@@ -47,7 +47,7 @@ def change(name: str) -> AnyResponse | tuple[str, int]:
 
     try:
         with noted() as lines:
-            link = store.change(name, check_some(typed), who, unchanged)
+            link = store.change(name, following.unlooped(check_some(typed), name), who, unchanged)
     except InvalidLinkError as error:
         link = find(name)
         return _form(link, {**forms.of_link(link), **typed}, version=version, errors=error.errors), 422

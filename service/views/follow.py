@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import time
 from urllib.parse import quote
 
-from flask import Response, redirect, render_template, request
+from flask import redirect, render_template, request
+from werkzeug.exceptions import Gone
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import search, store
+from service import following, search, store
 from service.answers import problem, wants_json
-from service.links import fold, is_name, resolve, spellings, take_apart
+from service.links import fold, is_name, spellings, take_apart
 from service.models import Link
 from service.views.common import blueprint
 
@@ -26,27 +26,23 @@ def follow(asked: str) -> AnyResponse | tuple[str, int]:
     # As sent, not as decoded: %2F and double slashes mean something to the target.
     raw = request.environ.get("RAW_URI") or quote(asked)
     wanted = take_apart(raw)
-    for spelling in spellings(wanted.name):
-        link = store.find(spelling)
-        if link is not None and has_expired(link):
-            return gone(link)
-        if link is not None:
-            return Response(status=302, headers={"Location": resolve(link.url, wanted.rest, wanted.query)})
+    try:
+        found = following.answer(wanted)
+    except Gone as error:
+        return gone(wanted.name, error.description or "")
+    if found is not None:
+        return found
     if wanted.name.endswith("+") and not wanted.rest and is_name(wanted.name[:-1]):
         return redirect(f"/.detail/{quote(wanted.name[:-1])}")
     return missing(wanted.name)
 
 
-def has_expired(link: Link) -> bool:
-    """True when nobody is to follow it any more."""
-    return link.expires is not None and link.expires < time.time()
-
-
-def gone(link: Link) -> AnyResponse | tuple[str, int]:
+def gone(name: str, detail: str) -> AnyResponse | tuple[str, int]:
     """410: there is a link, but it has expired."""
     if wants_json():
-        return problem(410, "This link has expired.")
-    return render_template("expired.html", link=link), 410
+        return problem(410, detail)
+    link = next((link for spelling in spellings(name) if (link := store.find(spelling))), None)
+    return (render_template("expired.html", link=link), 410) if link else missing(name)
 
 
 def missing(name: str) -> AnyResponse | tuple[str, int]:

@@ -7,7 +7,7 @@ import json
 from flask import Response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import texts
+from service import auth, texts
 from service.views.common import blueprint
 
 YEAR = 365 * 86400  # seconds
@@ -33,6 +33,7 @@ def opensearch() -> Response:
 
 
 @blueprint.post("/.language")
+@auth.needs(auth.EVERYBODY)
 def language() -> AnyResponse:
     """Remember the language that was chosen, and go back."""
     following = request.form.get("next", "")

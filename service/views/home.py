@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from flask import redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import search, store
+from service import following, search, store
 from service.answers import wants_json
 from service.fields import check_fields
 from service.links import MAX_URL, InvalidLinkError, spellings
@@ -58,7 +58,7 @@ def create() -> AnyResponse | tuple[str, int]:
     who, typed = author(), sent()
     try:
         with noted() as lines:
-            store.create(check_fields(typed), who)
+            store.create(following.unlooped_fields(check_fields(typed)), who)
     except InvalidLinkError as error:
         return page(typed=typed, errors=error.errors), 422
     except store.LinkExistsError as error:
