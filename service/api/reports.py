@@ -1,0 +1,90 @@
+"""What is asked for: visits by day, names that are missing; and which tags there are."""
+
+from __future__ import annotations
+
+import time
+from datetime import date, timedelta
+
+from flask import Response
+
+from service import missing, search, store
+from service.answers import answer_json
+from service.api.operations import Call, Operation, choice, not_found, number
+from service.api.shapes import when
+from service.models import Day
+
+MAX_DAYS = 366
+DAY = 86_400  # seconds
+EPOCH = date(1970, 1, 1)
+
+
+def clicks(call: Call, name: str) -> Response:
+    """Each day up to today (UTC), those without a visit, too."""
+    link = store.find(name)
+    if link is None:
+        return not_found()
+    today = int(time.time()) // DAY
+    first = today - call.query["days"] + 1
+    rows = Day.select().where((Day.link == link.id) & (Day.day >= first))
+    counted = {row.day: row.clicks for row in rows}
+    days = [
+        {"day": (EPOCH + timedelta(days=day)).isoformat(), "clicks": counted.get(day, 0)}
+        for day in range(first, today + 1)
+    ]
+    total = sum(counted.get(day, 0) for day in range(first, today + 1))
+    return answer_json({"days": days, "total": total, "clicks": link.clicks, "visited": when(link.visited)})
+
+
+def asked_for(call: Call) -> Response:
+    """The names that were asked for and are no links."""
+    limit = call.query["limit"]
+    found = missing.names(limit + 1, latest_first=call.query["sort"] == "last")
+    rows = [
+        {"name": miss.name, "asked": miss.asked, "first": when(miss.first), "last": when(miss.last)}
+        for miss in found[:limit]
+    ]
+    return answer_json({"missing": rows, "more": len(found) > limit})
+
+
+def forget_missing(_call: Call, name: str) -> Response:
+    """204: it is off the list until it is asked for again."""
+    return Response(status=204) if missing.forget(name) else not_found("missing name")
+
+
+def tags(call: Call) -> Response:
+    """The tags, those of the most links first."""
+    found, limit = search.tags(), call.query["limit"]
+    most = sorted(found, key=lambda tag: (-tag[1], tag[0]))[:limit]
+    return answer_json({"tags": [{"name": n, "links": c} for n, c in most], "more": len(found) > limit})
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/links/{name}/clicks",
+        "How often a link was followed, by day (UTC)",
+        clicks,
+        {200: "Clicks"},
+        query=(number("days", 30, MAX_DAYS, "days up to today"),),
+    ),
+    Operation(
+        "GET",
+        "/missing",
+        "Names that were asked for and are no links",
+        asked_for,
+        {200: "Missing"},
+        query=(
+            choice("sort", ("asked", "last"), "asked", "most often first, or latest first"),
+            number("limit", 100, 500, "names, at most"),
+        ),
+    ),
+    Operation("DELETE", "/missing/{name}", "Take a name off that list", forget_missing, {204: None}, scope="write"),
+    Operation(
+        "GET",
+        "/tags",
+        "Tags, those of the most links first",
+        tags,
+        {200: "Tags"},
+        query=(number("limit", 500, 2000, "tags, at most"),),
+    ),
+)
