@@ -59,6 +59,7 @@ OPERATIONS = (
             choice("existing", EXISTING, "skip", "what becomes of links that are there already"),
         ),
         files=LINES,
+        example='{"Short":"docs","Long":"https://docs.example.com/","Owner":""}\n',
     ),
     Operation("GET", "/export", "All links, one a line", export, {200: transfer.CONTENT_TYPE}),
 )

@@ -117,6 +117,7 @@ OPERATIONS = (
         {200: "Link", 204: None},
         scope="write",
         body="ChangeId",
+        example={"change": 5},
         matched=True,
         refusals=(409,),
     ),
@@ -131,6 +132,7 @@ OPERATIONS = (
         {200: "Link"},
         scope="write",
         body="ChangeId",
+        example={"change": 2},
         refusals=(404, 409),
     ),
 )

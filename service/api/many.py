@@ -71,6 +71,7 @@ OPERATIONS = (
         {200: "BulkDone"},
         scope="write",
         body="Bulk",
+        example={"names": ["wiki"], "add_tags": ["docs"]},
         refusals=(404, 409),
     ),
 )

@@ -75,9 +75,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": answers,
     }
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _ref(operation.body)}}}
+        body = {"schema": _ref(operation.body), "example": operation.example}
+        described["requestBody"] = {"required": True, "content": {JSON: body}}
     if operation.files:
-        lines = {"schema": {"type": "string", "description": "JSON lines, as /.api/export gives them"}}
+        lines = {
+            "schema": {"type": "string", "description": "JSON lines, as /.api/export gives them"},
+            "example": operation.example,
+        }
         described["requestBody"] = {"required": True, "content": dict.fromkeys(operation.files, lines)}
     return described
 
@@ -98,7 +102,8 @@ def _answered(status: int, shape: str | None) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": NAME} for name in operation.path_parameters
+        {"name": name, "in": "path", "required": True, "schema": NAME, "example": operation.named[name]}
+        for name in operation.path_parameters
     ]
     found += [
         {"name": each.name, "in": "query", "description": each.description, "schema": each.schema}

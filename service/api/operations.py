@@ -18,7 +18,7 @@ from service.api.errors import BadRequestError
 from service.api.shapes import SCHEMAS
 from service.auth import Person
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 JSON = "application/json"
 MAX_ECHO = 100  # characters of what was sent that an answer repeats
 
@@ -60,7 +60,8 @@ class Operation:
     """One method of one path. `answers` are the good ones: status -> name in SCHEMAS, or None for no body.
 
     `body` is a name in SCHEMAS; `files` are the content types of a body that the view reads itself instead. `matched`:
-    If-Match is obeyed. `refusals`: statuses besides those that each such operation has.
+    If-Match is obeyed. `refusals`: statuses besides those that each such operation has. `example`: of a body; `named`:
+    examples of the path's parameters.
     """
 
     method: str
@@ -73,7 +74,9 @@ class Operation:
     body: str | None = None
     files: Sequence[str] = ()
     matched: bool = False
-    refusals: Sequence[int] = field(default=())
+    refusals: Sequence[int] = ()
+    example: Any = None
+    named: Mapping[str, str] = field(default_factory=lambda: {"name": "wiki"})
 
     @property
     def path_parameters(self) -> list[str]:
@@ -175,14 +178,23 @@ def _checked(operation: Operation) -> View:
 
 
 def _other_method(known: Sequence[str]) -> View:
-    allowed = [*known, *(["HEAD"] if "GET" in known else [])]
+    allowed = [*known, *(["HEAD"] if "GET" in known else []), "OPTIONS"]
 
     def view(**_path: str) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status=204, headers={"Allow": ", ".join(allowed)})
         raise MethodNotAllowed(valid_methods=allowed)
 
+    return _refuses(view)
+
+
+def _refuses(view: View) -> View:
+    """Mark a view that is no operation."""
+    view.refuses = True  # type: ignore[attr-defined]
     return view
 
 
+@_refuses
 def _unknown(rest: str) -> Response:
     raise NotFound(f"The API has no such address: /.api/{rest[:MAX_ECHO]}. See /.api/openapi.json.")
 

@@ -46,9 +46,9 @@ def asked_for(call: Call) -> Response:
     return answer_json({"missing": rows, "more": len(found) > limit})
 
 
-def forget_missing(_call: Call, name: str) -> Response:
+def forget_missing(_call: Call, asked: str) -> Response:
     """204: it is off the list until it is asked for again."""
-    return Response(status=204) if missing.forget(name) else not_found("missing name")
+    return Response(status=204) if missing.forget(asked) else not_found("missing name")
 
 
 def tags(call: Call) -> Response:
@@ -78,7 +78,15 @@ OPERATIONS = (
             number("limit", 100, 500, "names, at most"),
         ),
     ),
-    Operation("DELETE", "/missing/{name}", "Take a name off that list", forget_missing, {204: None}, scope="write"),
+    Operation(
+        "DELETE",
+        "/missing/{asked}",
+        "Take a name off that list",
+        forget_missing,
+        {204: None},
+        scope="write",
+        named={"asked": "wkii"},
+    ),
     Operation(
         "GET",
         "/tags",
