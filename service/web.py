@@ -17,6 +17,7 @@ from service import (
     api,
     assets,
     auth,
+    check_command,
     cli,
     db,
     exports,
@@ -62,6 +63,7 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
 
     use_access(app, settings.access)
 
+    app.cli.add_command(check_command.command)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(sign_in.blueprint)

@@ -15,7 +15,7 @@ from service import db, store
 from service.api import links as api_links
 from service.api import shapes
 from service.fields import Fields
-from service.models import Day, Miss
+from service.models import Day, Link, Miss
 
 Add = Callable[[str, str], Any]
 URL = "https://example.com/"
@@ -47,7 +47,8 @@ def test_every_field_is_kept_and_the_same_again_changes_nothing(client: FlaskCli
     assert (again.status_code, again.json) == (200, made.json)
     assert again.headers["ETag"] == made.headers["ETag"]
     assert len(history(client, "wiki")) == 1
-    for other in ({"description": "Else"}, {"name": "WIKI"}, {"tags": []}):
+    others: list[dict[str, Any]] = [{"description": "Else"}, {"name": "WIKI"}, {"tags": []}]
+    for other in others:
         assert client.post("/.api/links", json={**EVERYTHING, **other}).status_code == 409
 
 
@@ -75,7 +76,7 @@ def test_forms_of_if_match(client: FlaskClient, add: Add, sent: str, status: int
 def test_a_visit_is_no_other_version(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
     before = client.get("/.api/links/wiki").headers["ETag"]
-    store.Link.update(clicks=5, visited=int(time.time())).execute()
+    Link.update(clicks=5, visited=int(time.time())).execute()
     assert client.get("/.api/links/wiki").headers["ETag"] == before
 
 

@@ -20,7 +20,7 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 def test_the_description_is_true(app: Flask) -> None:
     schema.fill(app)
-    found = schema.check(app, examples=2, seed=1)
+    found = schema.check(app, examples=1, seed=1, chains=False)
     assert not found.failures, "\n\n".join(found.failures[:5])
     assert not found.never_good
 

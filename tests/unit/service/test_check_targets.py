@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from flask import Flask
 
 from service import check_targets
 from service.check_targets import check, check_all, main, read_links
@@ -150,6 +151,16 @@ def test_the_command(server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("sys.stdin", io.StringIO("no export"))
     assert main([]) == 2
     assert "line 1" in capsys.readouterr().err
+
+
+def test_of_the_database(server: str, app: Flask) -> None:
+    client = app.test_client()
+    for name in ("200", "404"):
+        client.post("/.api/links", json={"name": f"n{name}", "url": f"{server}/{name}"})
+    done = app.test_cli_runner().invoke(args=["check-targets", "--private", "--json"])
+    assert done.exit_code == 1
+    assert '"name": "n404"' in done.output
+    assert "1 ok, 1 dead" in done.output
 
 
 def test_lines_of_an_export() -> None:
