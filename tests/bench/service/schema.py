@@ -125,10 +125,8 @@ def main(examples: int = 200) -> int:
     for failure in found.failures:
         print(failure)
     print(f"schemathesis: {sum(found.requests.values())} requests, {time.monotonic() - start:.0f} s, ", end="")
-    print(
-        f"{len(found.failures)} failures, {found.slow} answers slower than {SLOW} s, {found.large} over {LARGE} bytes; ",
-        end="",
-    )
+    print(f"{len(found.failures)} failures, {found.slow} answers slower than {SLOW} s, ", end="")
+    print(f"{found.large} larger than {LARGE} bytes; ", end="")
     print(f"never answered well: {', '.join(found.never_good) or 'none'}")
     return 1 if found.failures or found.never_good or found.large else 0
 
