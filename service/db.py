@@ -199,9 +199,9 @@ def insert_rows(model: type[Model], columns: Sequence[str], rows: Sequence[tuple
     left, right = chosen.quote
     names = ", ".join(f"{left}{column}{right}" for column in columns)
     table = f"{left}{model._meta.table_name}{right}"
-    marks = ", ".join([chosen.param] * len(columns))
+    marks = ", ".join("?" * len(columns))
     sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - own words
-    chosen.cursor().executemany(sql, rows)
+    run_many(sql, rows)
 
 
 def is_busy(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
-from service import auth, search, store
+from service import auth, following, search, store
 from service.answers import answer_json
 from service.api.errors import ChangedMeanwhileError
 from service.api.operations import Call, Operation, choice, not_found, number, text
@@ -38,7 +38,7 @@ def guard() -> Guard:
 
 def create(call: Call) -> Response:
     """201; or 200 when all of it is there already, so that a request may be sent again; or 409."""
-    wanted = check_fields({"owner": call.person.name, **call.body})
+    wanted = following.unlooped_fields(check_fields({"owner": call.person.name, **call.body}))
     try:
         link = store.create(wanted, call.person.name)
     except store.LinkExistsError as error:
@@ -78,7 +78,8 @@ def read(_call: Call, name: str) -> Response:
 
 def change(call: Call, name: str) -> Response:
     """The link as changed; under another name, the old one goes on leading to it."""
-    link = store.change(name, check_some(call.body), call.person.name, guard())
+    values = following.unlooped(check_some(call.body), name)
+    link = store.change(name, values, call.person.name, guard())
     return answer_link(link) if link else not_found()
 
 

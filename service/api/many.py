@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response
 
-from service import auth, store
+from service import auth, following, store
 from service.answers import answer_json, problem
 from service.api.operations import MAX_ECHO, Call, Operation, refusal
 from service.api.shapes import MAX_NAMES, SCHEMAS
@@ -30,6 +30,7 @@ def bulk(call: Call) -> Response:
         auth.require_edit(link.owner)
         if deleting:
             return None
+        following.unlooped(values, link.name)
         if not (add or remove):
             return values
         tags = set(values.get("tags", link.tags.split()))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from datetime import date, timedelta
-
 from flask import Response
 
+from service import clicks as visits
 from service import missing, search, store
 from service.answers import answer_json
 from service.api.operations import Call, Operation, choice, not_found, number
 from service.api.shapes import when
-from service.models import Day
 
 MAX_DAYS = 366
-DAY = 86_400  # seconds
-EPOCH = date(1970, 1, 1)
 
 
 def clicks(call: Call, name: str) -> Response:
@@ -23,15 +18,9 @@ def clicks(call: Call, name: str) -> Response:
     link = store.find(name)
     if link is None:
         return not_found()
-    today = int(time.time()) // DAY
-    first = today - call.query["days"] + 1
-    rows = Day.select().where((Day.link == link.id) & (Day.day >= first))
-    counted = {row.day: row.clicks for row in rows}
-    days = [
-        {"day": (EPOCH + timedelta(days=day)).isoformat(), "clicks": counted.get(day, 0)}
-        for day in range(first, today + 1)
-    ]
-    total = sum(counted.get(day, 0) for day in range(first, today + 1))
+    counted = visits.by_day(link.id, call.query["days"])
+    days = [{"day": day.isoformat(), "clicks": count} for day, count in counted]
+    total = sum(count for _, count in counted)
     return answer_json({"days": days, "total": total, "clicks": link.clicks, "visited": when(link.visited)})
 
 

@@ -25,6 +25,8 @@ GOLINK = (
     b'"LastEdit":"2023-06-02T01:02:03Z","Owner":"foo@example.com"}\n'
     b'{"Short":"my-meet","Long":"https://meet.example.com/","Created":"2022-06-02T01:02:03Z",'
     b'"LastEdit":"2022-06-02T01:02:03Z","Owner":""}\n'
+    b'{"Short":"search","Long":"https://s.example.com/{{if .Path}}?q={{QueryEscape .Path}}\\u0026d={{.Now.Format '
+    b'\\"01-02-2006\\"}}{{end}}","Created":"2022-06-02T01:02:03Z","LastEdit":"2022-06-02T01:02:03Z","Owner":"a@b.example"}\n'
 )
 
 
@@ -87,7 +89,7 @@ def test_an_export_is_imported_unchanged(tmp_path: Path) -> None:
 
 
 def test_golinks_own_export_goes_in_and_out_verbatim() -> None:
-    assert run(GOLINK).created == 2
+    assert run(GOLINK).created == 3
     assert b"".join(transfer.export()) == GOLINK
 
 
@@ -242,9 +244,9 @@ def test_over_http(client: FlaskClient, add: Callable[[str, str], Any]) -> None:
     ask = client.post("/.api/import?dry_run=1", data=GOLINK, content_type="application/x-ndjson")
     assert ask.status_code == 200
     assert ask.json is not None
-    assert (ask.json["created"], ask.json["dry_run"]) == (2, True)
+    assert (ask.json["created"], ask.json["dry_run"]) == (3, True)
     done = client.post("/.api/import", data=GOLINK, content_type="text/plain")
-    assert (done.status_code, done.json and done.json["created"]) == (200, 2)
+    assert (done.status_code, done.json and done.json["created"]) == (200, 3)
     bad = client.post("/.api/import", data=b"x\n", content_type="application/x-ndjson")
     assert bad.status_code == 422
     assert bad.json is not None
@@ -253,7 +255,7 @@ def test_over_http(client: FlaskClient, add: Callable[[str, str], Any]) -> None:
     for path in ("/.export", "/.api/export"):
         exported = client.get(path)
         assert exported.mimetype == "application/x-ndjson"
-        assert len(exported.data.splitlines()) == 3
+        assert len(exported.data.splitlines()) == 4
 
 
 def test_more_than_other_bodies_may_have_but_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
