@@ -218,6 +218,13 @@ def test_lists_are_found_filtered_and_sorted(client: FlaskClient) -> None:
     assert names("sort=created&limit=2") == ["a", "b"]
 
 
+def test_a_search_may_hold_anything(client: FlaskClient, add: Add) -> None:
+    add("wiki", URL)
+    for text in ("wi%00ki", "%00", "exa%00%00mple", '"', "' OR 1", "*", "(", "%F0%9F%98%80"):
+        assert client.get(f"/.api/links?q={text}").status_code == 200
+    assert len(body(client.get("/.api/links?q=%00wiki%00"))["links"]) == 1
+
+
 @pytest.mark.parametrize("query", ["q=a&q=b", "wanted=1", "sort=url", "order=up", "q=" + "a" * 201, "cursor=%00"])
 def test_what_is_not_understood_is_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/.api/links?{query}")
