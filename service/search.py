@@ -132,6 +132,8 @@ def _search(query: Query) -> Page:
     # A NUL ends what FTS5 reads, in the middle of a phrase.
     text = query.text[:MAX_TEXT].replace("\0", " ").strip()
     words = list(dict.fromkeys(text.split()))[:MAX_WORDS]
+    if not words:
+        return Page([], None)
     found: dict[int, Link] = {}
     for candidates in (_beginning(query, text), _holding(query, words, ("key",)), _holding(query, words, TEXT_COLUMNS)):
         found.update({link.id: link for link in candidates if link.id not in found})
