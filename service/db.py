@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from peewee import Database, DatabaseProxy, PeeweeException
+from peewee import Database, DatabaseProxy, Model, PeeweeException
 from playhouse import db_url  # type: ignore[import-untyped]
 from playhouse.apsw_ext import APSWDatabase  # type: ignore[import-untyped]
 
@@ -191,6 +191,17 @@ def write() -> Iterator[None]:
     """A transaction that holds the write lock from its start. Commits, or rolls back on any exception."""
     with database.atomic():
         yield
+
+
+def insert_rows(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows as they are, of the table's columns in this order: several times as quick as peewee's way."""
+    chosen = database.obj
+    left, right = chosen.quote
+    names = ", ".join(f"{left}{column}{right}" for column in columns)
+    table = f"{left}{model._meta.table_name}{right}"
+    marks = ", ".join("?" * len(columns))
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - own words
+    run_many(sql, rows)
 
 
 def is_busy(error: BaseException) -> bool:

@@ -129,8 +129,11 @@ def _search(query: Query) -> Page:
     """The best first: the very name, names that begin so, names that hold it, then all else, most followed first."""
     if query.cursor:
         raise BadCursorError(query.cursor)
-    text = query.text[:MAX_TEXT].strip()
+    # A NUL ends what FTS5 reads, in the middle of a phrase.
+    text = query.text[:MAX_TEXT].replace("\0", " ").strip()
     words = list(dict.fromkeys(text.split()))[:MAX_WORDS]
+    if not words:
+        return Page([], None)
     found: dict[int, Link] = {}
     for candidates in (_beginning(query, text), _holding(query, words, ("key",)), _holding(query, words, TEXT_COLUMNS)):
         found.update({link.id: link for link in candidates if link.id not in found})

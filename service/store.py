@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from service import db
 from service.fields import Fields
 from service.links import fold
 from service.models import Alias, Change, Link, Miss, Tag
+from service.transfer import Entry
 
 Guard = Callable[[Link], None]
+CHUNK = 500  # values in one statement
 
 
 class LinkExistsError(Exception):
@@ -172,6 +174,46 @@ def bulk(names: Iterable[str], edit: Callable[[Link], Mapping[str, Any] | None],
     return list(done.values())
 
 
+def insert_all(entries: Sequence[Entry], author: str) -> None:
+    """Store many new links at once, with their times, visits and other names. Inside a transaction of the caller, who
+    has made sure that all of the names are free."""
+    now, first = int(time.time()), _next_id()
+    links: list[tuple[Any, ...]] = []
+    tags: list[tuple[Any, ...]] = []
+    others: list[tuple[Any, ...]] = []
+    changes: list[tuple[Any, ...]] = []
+    for number, entry in enumerate(entries, first):
+        key, fields = fold(entry.fields.name), entry.fields
+        aliases = {other: name for name in entry.aliases if (other := fold(name)) != key}
+        times = {name: getattr(entry, name) for name in ("created", "updated", "clicks", "visited")}
+        # Not asdict, which copies each value: this is done a hundred thousand times.
+        values = dict(vars(fields))
+        links.append((number, key, *{**values, "tags": " ".join(fields.tags), **times}.values()))
+        tags += [(tag, number) for tag in fields.tags]
+        others += [(other, name, number) for other, name in aliases.items()]
+        after = {**values, "aliases": [aliases[other] for other in sorted(aliases)], **times}
+        changes.append((number, key, now, author, "import", None, json.dumps(after, ensure_ascii=False)))
+    db.insert_rows(Link, ("id", "key", *Fields.__dataclass_fields__, "created", "updated", "clicks", "visited"), links)
+    db.insert_rows(Tag, ("name", "link"), tags)
+    db.insert_rows(Alias, ("key", "name", "link"), others)
+    db.insert_rows(Change, ("link", "key", "at", "author", "action", "before", "after"), changes)
+    keys = [row[1] for row in links] + [row[0] for row in others] if Miss.select().exists() else []
+    for start in range(0, len(keys), CHUNK):
+        Miss.delete().where(Miss.key.in_(keys[start : start + CHUNK])).execute()
+
+
+def replace_all(link: Link, fields: Fields, more_aliases: Iterable[str], author: str) -> None:
+    """Give a link all of these fields and these names besides its own. Inside a transaction, as `insert_all`."""
+    before = state(link)
+    known = {link.key, *(fold(name) for name in aliases(link))}
+    for name in more_aliases:
+        if fold(name) not in known:
+            known.add(fold(name))
+            Alias.create(key=fold(name), name=name, link=link.id)
+    _set_fields(link, fields)
+    _remember(link, author, "import", before, state(link))
+
+
 def history(link_id: int, limit: int = 100, before: int | None = None) -> list[Change]:
     """The changes of a link, the newest first; `before` is the id of the last one of the page before."""
     chosen = Change.select().where(Change.link == link_id)
@@ -245,14 +287,18 @@ def _change(link: Link, fields: Fields, author: str, action: str) -> None:
         Alias.delete().where(Alias.key == key).execute()
         Alias.create(key=link.key, name=link.name, link=link.id)
         Miss.delete().where(Miss.key == key).execute()
-    if " ".join(fields.tags) != link.tags:
-        _set_tags(link, fields.tags)
-    link.key, link.name, link.url, link.owner = key, fields.name, fields.url, fields.owner
-    link.description, link.tags, link.expires = fields.description, " ".join(fields.tags), fields.expires
-    _touch(link)
+    _set_fields(link, fields)
     _remember(
         link, author, "rename" if action == "edit" and before["name"] != link.name else action, before, state(link)
     )
+
+
+def _set_fields(link: Link, fields: Fields) -> None:
+    if " ".join(fields.tags) != link.tags:
+        _set_tags(link, fields.tags)
+    link.key, link.name, link.url, link.owner = fold(fields.name), fields.name, fields.url, fields.owner
+    link.description, link.tags, link.expires = fields.description, " ".join(fields.tags), fields.expires
+    _touch(link)
 
 
 def _touch(link: Link) -> None:

@@ -14,7 +14,23 @@ from loguru import logger
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import api, assets, auth, cli, db, health, links, log, migrations, seed, sign_in, texts, tokens, views
+from service import (
+    api,
+    assets,
+    auth,
+    cli,
+    db,
+    exports,
+    health,
+    links,
+    log,
+    migrations,
+    seed,
+    sign_in,
+    texts,
+    tokens,
+    views,
+)
 from service.access import Access
 from service.answers import problem, wants_json
 from service.context import Context, current
@@ -50,10 +66,12 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     use_access(app, settings.access)
     use_texts(app)
 
+    app.cli.add_command(check_command.command)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(sign_in.blueprint)
     app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(exports.blueprint)
     app.register_blueprint(views.blueprint)
     app.add_url_rule("/static/<name>", view_func=static_file)
     app.before_request(auth.guard)

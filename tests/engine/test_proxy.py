@@ -132,6 +132,14 @@ def test_too_large_a_body_never_reaches_the_app(bench: Bench) -> None:
     assert bench.ask("/", "POST", b"x" * 1_100_000).status == 413
 
 
+def test_an_import_may_be_larger(bench: Bench) -> None:
+    """And past what the proxy's memory holds: it is passed on as it comes."""
+    for path in ("/.import", "/.api/import?dry_run=1"):
+        assert bench.ask(path, "POST", b"x" * 30_000_000).status == 200
+        assert bench.ask(path, "POST", b"x" * 35_000_000).status == 413
+    assert bench.ask("/.api/importer", "POST", b"x" * 1_100_000).status == 413
+
+
 def test_the_probe(bench: Bench) -> None:
     proxy = bench.containers["proxy"]
     code, said = proxy.exec_run(["probe", "8080", "/.proxy/health"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.proxy import upstream_file
+from service.importing import MAX_BYTES
 from service.web import MAX_BODY
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,13 @@ def test_the_proxy_lets_through_what_the_service_takes() -> None:
     limit = re.search(r"client_max_body_size (\d+)m;", (NGINX / "nginx.conf").read_text())
     assert limit
     assert int(limit[1]) * 1024 * 1024 >= MAX_BODY
+
+
+def test_and_its_imports() -> None:
+    block = (NGINX / "nginx.conf").read_text().split('location ~ "^/\\.(api/)?import$"')[1]
+    limit = re.search(r"client_max_body_size (\d+)m;", block)
+    assert limit
+    assert int(limit[1]) * 1024 * 1024 >= MAX_BYTES
 
 
 def test_headers_are_added_in_one_place() -> None:

@@ -24,6 +24,7 @@ def test_a_link_lives_and_dies(client: FlaskClient) -> None:
         "description": "",
         "tags": [],
         "expires": None,
+        "aliases": [],
         "created": created.json["created"],
         "updated": created.json["created"],
         "clicks": 0,
@@ -79,7 +80,7 @@ def test_list_pages_through_everything_once(client: FlaskClient, add: Add) -> No
 
 
 def test_an_empty_list(client: FlaskClient) -> None:
-    assert client.get("/.api/links").json == {"links": [], "next": None}
+    assert client.get("/.api/links").json == {"links": [], "next": None, "more": False}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_bad_bodies(client: FlaskClient, body: bytes, content_type: str, status:
     assert answer.json is not None
     assert answer.json["status"] == status
     assert answer.json["detail"]
-    assert client.get("/.api/links").json == {"links": [], "next": None}
+    assert client.get("/.api/links").json == {"links": [], "next": None, "more": False}
 
 
 def test_a_problem_names_each_field(client: FlaskClient) -> None:

@@ -1,0 +1,135 @@
+"""The API held against its own description by schemathesis, with all of its checks, in this process.
+
+`python -m tests.bench.service.schema` is the long run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from flask import Flask
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+from service import create_app, db
+from service.api.operations import known
+from service.migrate import migrate
+from service.models import Miss
+
+#: What refuses a request that the description allows, beyond the statuses that schemathesis takes for good: rules that
+#: a schema can't tell (which addresses are good, which cursors a list gave out, which version a link has).
+RULES = ["2xx", "400", "401", "403", "404", "409", "412", "422"]
+
+SLOW = 0.1  # seconds
+LARGE = 1_000_000  # bytes
+
+
+@schemathesis.serializer("application/x-ndjson", "application/jsonl")
+def _lines(_context: Any, value: Any) -> bytes:
+    """Lines go as they are; what is no text (made to be refused) as JSON."""
+    return value if isinstance(value, bytes) else (value if isinstance(value, str) else json.dumps(value)).encode()
+
+
+@dataclass
+class Checked:
+    """`requests` by "METHOD /path" and status; `failures` as lines to read; how many answers were slow or large."""
+
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    slow: int = 0
+    large: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def never_good(self) -> list[str]:
+        """Operations that no request has succeeded with: nothing is known about their answers."""
+        good = {operation for operation, status in self.requests if 200 <= status < 300}
+        return sorted(
+            f"{each.method} /.api{each.path}" for each in known() if f"{each.method} /.api{each.path}" not in good
+        )
+
+
+def fill(app: Flask) -> None:
+    """What the examples in the description are about, so that each of them is answered well."""
+    client = app.test_client()
+    client.post("/.api/links", json={"name": "gone", "url": "https://example.com/"})
+    client.delete("/.api/links/gone")
+    client.post("/.api/links", json={"name": "encyclopedia", "url": "https://example.com/", "tags": ["a"]})
+    client.patch("/.api/links/encyclopedia", json={"name": "wiki"})
+    client.patch("/.api/links/wiki", json={"expires": "2030-01-01"})
+    client.post("/.api/links", json={"name": "handbook", "url": "https://example.com/"})
+    client.patch("/.api/links/handbook", json={"name": "manual"})
+    db.ensure_open()
+    Miss.create(key="wkii", name="wkii", asked=2, first=1_700_000_000, last=1_700_000_100)
+    db.close()
+
+
+def check(app: Flask, examples: int, seed: int | None = None, only: str = "", chains: bool = True) -> Checked:
+    """Ask every operation in every way that schemathesis has; `examples` for each in its longest phases.
+    `only`: this path alone; `chains`: also operations after each other, with what the one before has answered."""
+    settings: dict[str, Any] = {
+        "generation": {"max-examples": examples},
+        "checks": {"positive_data_acceptance": {"expected-statuses": RULES}},
+        "phases": {"stateful": {"enabled": chains, "generation": {"max-examples": examples}}},
+    }
+    if seed is not None:
+        settings["seed"] = seed
+    schema: Any = schemathesis.openapi.from_wsgi(
+        "/.api/openapi.json", app, config=SchemathesisConfig.from_dict(settings)
+    )
+    if only:
+        schema = schema.include(path=only)
+    found = Checked()
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            _note(event.recorder, found)
+        elif isinstance(event, events.NonFatalError | events.FatalError):
+            found.failures.append(f"schemathesis could not go on: {event!r} {vars_of(event)}")
+    return found
+
+
+def vars_of(event: Any) -> str:
+    """What an error event says."""
+    return str(getattr(event, "info", None) or getattr(event, "exception", ""))
+
+
+def _note(recorder: Any, found: Checked) -> None:
+    for case, node in recorder.cases.items():
+        interaction = recorder.interactions.get(case)
+        if interaction is not None and interaction.response is not None:
+            label = f"{node.value.method} {node.value.operation.path}"
+            found.requests[label, interaction.response.status_code] += 1
+            found.slow += interaction.response.elapsed > SLOW
+            found.large += len(interaction.response.content or b"") > LARGE
+        for checked in recorder.checks.get(case, ()):
+            if checked.failure_info is not None:
+                failure = checked.failure_info
+                found.failures.append(f"{checked.name}: {failure.failure.message}\n{failure.code_sample}")
+
+
+def main(examples: int = 200) -> int:
+    """The long run: prints what was asked, how it was answered and what is wrong; 1 if anything is."""
+    with tempfile.TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/links.db")
+        app = create_app({"DATABASE_PATH": f"{folder}/links.db", "LOG_LEVEL": "error"})
+        fill(app)
+        start = time.monotonic()
+        found = check(app, examples)
+        db.close()
+    for failure in found.failures:
+        print(failure)
+    print(f"schemathesis: {sum(found.requests.values())} requests, {time.monotonic() - start:.0f} s, ", end="")
+    print(f"{len(found.failures)} failures, {found.slow} answers slower than {SLOW} s, ", end="")
+    print(f"{found.large} larger than {LARGE} bytes; ", end="")
+    print(f"never answered well: {', '.join(found.never_good) or 'none'}")
+    return 1 if found.failures or found.never_good or found.large else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
