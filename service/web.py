@@ -18,6 +18,7 @@ from service import (
     api,
     assets,
     auth,
+    check_command,
     cli,
     db,
     exports,
