@@ -234,6 +234,41 @@ TEXTS: Mapping[str, str] = {
     "asked for {n} time|asked for {n} times": "{n} запит|{n} запити|{n} запитів",
     "Create it": "Створити",
     "Whatever was asked for was there.": "Усе, що шукали, було на місці.",
+    # Import
+    "Import": "Імпорт",
+    "Import links": "Імпорт посилань",
+    "Import these": "Імпортувати їх",
+    "Check": "Перевірити",
+    "File": "Файл",
+    "Or lines": "Або рядки",
+    "Export all links": "Експортувати всі посилання",
+    "Lines of JSON, as golink or {export} here write them. First you see what would become of each line.": (
+        "Рядки JSON, як їх пише golink або {export} тут. Спершу ви побачите, що станеться з кожним рядком."
+    ),
+    "Links that are there already": "Посилання, що вже існують",
+    "leave as they are": "залишити, як є",
+    "replace": "замінити",
+    "There is nothing to import: choose a file, or paste lines.": (
+        "Нема чого імпортувати: виберіть файл або вставте рядки."
+    ),
+    "What would become of each line": "Що станеться з кожним рядком",
+    "new": "нове",
+    "replaced": "заміна",
+    "left": "без змін",
+    "wrong": "хибне",
+    "{n} line is wrong, so nothing is imported.|{n} lines are wrong, so nothing is imported.": (
+        "Хибний {n} рядок, тому нічого не імпортується.|Хибні {n} рядки, тому нічого не імпортується.|"
+        "Хибні {n} рядків, тому нічого не імпортується."
+    ),
+    "{n} link is new|{n} links are new": "{n} нове посилання|{n} нові посилання|{n} нових посилань",
+    "{n} is replaced|{n} are replaced": "замін: {n}|замін: {n}|замін: {n}",
+    "{n} was replaced|{n} were replaced": "замінено: {n}|замінено: {n}|замінено: {n}",
+    "{n} is left as it is|{n} are left as they are": "без змін: {n}|без змін: {n}|без змін: {n}",
+    "{n} was left as it was|{n} were left as they were": "без змін: {n}|без змін: {n}|без змін: {n}",
+    "exists already": "уже існує",
+    "is the same already": "уже таке саме",
+    "is not JSON": "не є JSON",
+    "is not a JSON object": "не є об'єктом JSON",
     # Help
     "Names": "Назви",
     "A short name leads to a long address: type it behind {host} in the address bar.": (

@@ -170,6 +170,18 @@ def test_several_at_once(page: Page, context: BrowserContext) -> None:
     expect(page.locator("tbody tr")).to_have_count(2)
 
 
+def test_import(page: Page, context: BrowserContext) -> None:
+    page.goto("/.import")
+    page.get_by_label("Or lines").fill('{"Short":"brought-in","Long":"https://example.com/"}\n{"Short":"?"}')
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_role("alert")).to_contain_text("1 line is wrong")
+    page.get_by_label("Or lines").fill('{"Short":"brought-in","Long":"https://example.com/"}')
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("button", name="Import these").click()
+    expect(page.get_by_text("1 link is new")).to_be_visible()
+    assert context.request.get("/.api/links/brought-in").status == 200
+
+
 def test_without_javascript(browser: Browser, site: str, context: BrowserContext) -> None:
     add(context, "still-there")
     with browser.new_context(base_url=site, locale="en", java_script_enabled=False) as plain:
@@ -212,6 +224,7 @@ PAGES = {
     "delete": "/.delete/looks-good",
     "missing-names": "/.missing",
     "deleted": "/.deleted",
+    "import": "/.import",
     "help": "/.help",
     "miss": "/looks-god",
     "expired": "/looks-over",

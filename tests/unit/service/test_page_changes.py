@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -326,3 +327,37 @@ def test_reading_only_shows_no_forms(app: Any, environment: dict[str, str], add:
     assert client.get("/.edit/wiki").status_code == 403
     assert client.post("/.bulk", data={"names": ["wiki"], "do": "delete"}).status_code == 403
     assert client.get("/wiki").status_code == 302
+
+
+LINE = '{"Short":"%s","Long":"https://example.com/","Created":"2024-01-01T00:00:00Z","Owner":""}\n'
+
+
+def test_an_import_shows_first_what_it_would_do(client: FlaskClient, add: Add) -> None:
+    add("there", URL)
+    lines = LINE % "one" + LINE % "there"
+    checked = client.post("/.import", data={"file": (io.BytesIO(lines.encode()), "links.jsonl")})
+    assert "exists already" in checked.text
+    assert 'value="import"' in checked.text
+    assert store.find("one") is None
+    done = client.post("/.import", data={"text": lines, "step": "import"})
+    assert "1 link is new" in done.text
+    assert _link("one").url == "https://example.com/"
+    client.post(_undo(done.text))
+    assert store.find("one") is None
+    client.post("/.import", data={"text": lines, "existing": "replace", "step": "import"})
+    assert _link("there").url == "https://example.com/"
+
+
+def test_an_import_with_a_mistake_is_none(client: FlaskClient) -> None:
+    lines = LINE % "one" + "no\n"
+    checked = client.post("/.import", data={"text": lines})
+    assert "is not JSON" in checked.text
+    assert 'value="import"' not in checked.text
+    assert "1 line is wrong" in checked.text
+    assert "&#34;one&#34;" in checked.text
+    assert client.post("/.import", data={"text": lines, "step": "import"}).status_code == 409
+    assert store.find("one") is None
+    assert client.post("/.import", data={"text": " "}).status_code == 422
+    assert client.get("/.import").status_code == 200
+    assert client.post("/.import", data={"text": "x" * 1_100_000}).status_code == 413
+    assert client.post("/.import", data={"text": (LINE % "a" + "\n" * 100_000)}).status_code == 200
