@@ -1,7 +1,7 @@
 """All of `python -m tests.bench service`: redirects beside a bare Flask, memory over a million requests, and pages of a
 large database. A real stack on the engine; wrk (`apt-get install wrk`) and the engine are on this machine.
 
-Parts, for `--only`: redirects, memory, pages.
+Parts, for `--only`: schema, redirects, memory, pages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from tests.bench.service import wrk
+from tests.bench.service import schema, wrk
 from tests.bench.service.hello import address, hello
 from tests.bench.snapshots.bounds import Bound, all_met, table
 from tests.engine.stack import Project, copy_checkout, removed
@@ -32,15 +32,18 @@ RATIO, MEMORY, PAGE = 1.15, 120e6, 50.0
 GROWTH = 5e6
 LINKS, CLICKS = 100_000, 10_000_000
 MB = 1e6
+#: Of each operation of the API, in each of schemathesis's longest phases.
+EXAMPLES = 100
 #: Times that each page is asked for.
 ASKED = 20
 
 #: What a person waits for, for `pages`; {name} is a link's, {cursor} one of the middle of the list.
 PAGES = {
     "home": "/",
-    "all links": "/.all",
+    "home, most followed first": "/?sort=clicks&order=desc",
+    "home, a search": "/?q=roadmap",
     "list, the API's": "/.api/links?limit=50",
-    "list, most followed first": "/.api/links?limit=50&sort=-clicks",
+    "list, most followed first": "/.api/links?limit=50&sort=clicks&order=desc",
     "search, three letters": "/.api/links?q=roa",
     "search, a word": "/.api/links?q=roadmap",
     "search, two words": "/.api/links?q=payments+roadmap",
@@ -196,10 +199,29 @@ def pages(where: Stand) -> tuple[list[Bound], str]:
     return rows, "\n".join(lines)
 
 
+def description() -> list[Bound]:
+    """The API held against its own description, for long; in this process."""
+    say("the API against its description")
+    found = schema.checked(EXAMPLES)
+    for failure in found.failures:
+        say(f"  {failure}")
+    total = sum(found.requests.values())
+    failed, large = len(found.failures) + len(found.never_good), found.large
+    return [
+        Bound(f"failures that schemathesis finds in {total} requests", str(failed), "0", failed == 0),
+        Bound("answers over 1 MB among them", str(large), "0", large == 0),
+        Bound("answers slower than 100 ms among them", str(found.slow), "0", found.slow == 0),
+    ]
+
+
 def measured(only: str, rounds: int, requests: int, links: int = LINKS, clicks: int = CLICKS) -> tuple[str, bool]:
     """The tables, as Markdown, and whether all bounds are met; `only`: the parts with this in their names."""
     rows: list[Bound] = []
     tables: list[str] = []
+    if only in "schema":
+        rows += description()
+        if only:
+            return table(rows), all_met(rows)
     with stand(links, clicks) as where:
         parts: dict[str, Callable[[], tuple[list[Bound], str]]] = {
             "redirects": lambda: (redirects(where, rounds, 10), ""),

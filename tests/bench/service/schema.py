@@ -1,14 +1,9 @@
-"""The API held against its own description by schemathesis, with all of its checks, in this process.
-
-`python -m tests.bench.service.schema` is the long run.
-"""
+"""The API held against its own description by schemathesis, with all of its checks, in this process."""
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,23 +108,13 @@ def _note(recorder: Any, found: Checked) -> None:
                 found.failures.append(f"{checked.name}: {failure.failure.message}\n{failure.code_sample}")
 
 
-def main(examples: int = 200) -> int:
-    """The long run: prints what was asked, how it was answered and what is wrong; 1 if anything is."""
+def checked(examples: int) -> Checked:
+    """The long run, on a database of its own."""
     with tempfile.TemporaryDirectory() as folder:
         migrate(f"sqlite:///{folder}/links.db")
         app = create_app({"DATABASE_PATH": f"{folder}/links.db", "LOG_LEVEL": "error"})
         fill(app)
-        start = time.monotonic()
-        found = check(app, examples)
-        db.close()
-    for failure in found.failures:
-        print(failure)
-    print(f"schemathesis: {sum(found.requests.values())} requests, {time.monotonic() - start:.0f} s, ", end="")
-    print(f"{len(found.failures)} failures, {found.slow} answers slower than {SLOW} s, ", end="")
-    print(f"{found.large} larger than {LARGE} bytes; ", end="")
-    print(f"never answered well: {', '.join(found.never_good) or 'none'}")
-    return 1 if found.failures or found.never_good or found.large else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        try:
+            return check(app, examples)
+        finally:
+            db.close()
