@@ -25,7 +25,8 @@ AROUND = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """`at` is a time of `time.time()`'s clock, `container` an id, `name` the network's or the container's."""
+    """`at` is a time of `time.time()`'s clock, `container` an id, `name` the network's or the container's; `heard` is when
+    the engine had told of it."""
 
     at: float
     action: str
@@ -35,6 +36,7 @@ class Event:
     oneoff: bool = False
     signal: str = ""
     code: str = ""
+    heard: float = 0.0
 
 
 class Events:
@@ -79,6 +81,7 @@ class Events:
                 told.get("com.docker.compose.oneoff") == "True",
                 told.get("signal", ""),
                 told.get("exitCode", ""),
+                time.time(),
             )
             if event.service == "proxy":
                 self._proxies.add(event.container)

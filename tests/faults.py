@@ -31,8 +31,8 @@ Ran = tuple[Result, list[tuple[float, str]]]
 
 @dataclass
 class Row:
-    """What was measured; `problems` are what of it is not right. `known`: seconds from the candidate's exit until it
-    was acted upon."""
+    """What was measured; `problems` are what of it is not right. `known`: seconds from when the engine tells of the
+    candidate's exit until it was acted upon."""
 
     name: str
     during: Sequence[str] = ()
@@ -216,8 +216,9 @@ def words(*words: str) -> str:
 
 
 def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float:
-    """Seconds from the candidate's end until it is said that waiting for it failed."""
-    ends = [event.at for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
+    """Seconds from when the engine tells of the candidate's end until it is said that waiting for it failed: an engine
+    that is busy itself tells everybody late."""
+    ends = [event.heard for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
     said = [at for at, line in lines if "wait healthy" in line and line.rstrip().endswith("failed")]
     return max(0.0, said[0] - ends[0]) if ends and said else float("inf")
 

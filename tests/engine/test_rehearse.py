@@ -97,6 +97,7 @@ def test_killed_the_next_deployment_leaves_nothing_of_it(stack: Project, snapsho
     before = stack.footprint()
     process = stack.start("verify", snapshot, "--rehearse")
     until(lambda: any("-rehearsal-app" in name for name in remains(stack)[0]), 60, "the app boots", 0.05)
+    process.send_signal(signal.SIGSTOP)  # else it might end before all is asked
     assert stack.json("status")["drift"] == [], "it takes away itself what it has made"
     second = stack.run("verify", snapshot, "--rehearse", check=False)
     assert second.code == 4
