@@ -25,8 +25,8 @@ AROUND = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """`at` is a time of `time.time()`'s clock, `container` an id, `name` the network's or the container's; `heard` is when
-    the engine had told of it."""
+    """`at` is a time of `time.time()`'s clock, `container` an id, `name` the network's or the container's; `heard` is
+    when the engine had told of it."""
 
     at: float
     action: str
