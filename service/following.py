@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
 from werkzeug.exceptions import BadRequest, Gone, HTTPException
 
-from service import auth, loops, store
+from service import auth, db, loops, store
 from service.clicks import counter
 from service.context import current
 from service.fields import Fields
@@ -49,8 +50,31 @@ def unlooped_fields(fields: Fields) -> Fields:
     return fields
 
 
+def revert(change: int, author: str, guard: store.Guard) -> Link | None:
+    """`store.revert`, unless what was before would lead back to itself by now. Raises InvalidLinkError, too."""
+    with db.write():
+        link = store.revert(change, author, guard)
+        if link is not None:
+            # Raised before the end of the transaction, so that nothing is changed then.
+            _refuse_loop(link.url, [link.name])
+    return link
+
+
+def circles(entries: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Which of these links to be, (name, target), would lead back to themselves, by way of each other or of those that
+    are there: by folded name, and how."""
+    hosts = own_hosts()
+    # Whoever is in a circle leads here.
+    new = {fold(name): (name, url) for name, url in entries if loops.leads_here(url, hosts)}
+    found = {
+        key: loops.problem([name], url, hosts, lambda asked: new.get(fold(asked)) or _lookup(asked))
+        for key, (name, url) in new.items()
+    }
+    return {key: problem for key, problem in found.items() if problem}
+
+
 def _refuse_loop(url: str, names: list[str]) -> None:
-    problem = loops.problem(names, url, _hosts(), _lookup)
+    problem = loops.problem(names, url, own_hosts(), _lookup)
     if problem:
         raise InvalidLinkError({"url": problem})
 
@@ -62,7 +86,7 @@ def _redirect(link: Link, asked: Asked) -> Response:
     try:
         who = auth.person()
         address = resolve(link.url, asked.rest, asked.query, who.name if who else "")
-        loops.follow(link.name, asked.rest, address, _hosts(), _lookup)
+        loops.follow(link.name, asked.rest, address, own_hosts(), _lookup)
     except SignInNeededError as error:
         raise auth.unauthorized(str(error)) from None
     except TargetError as error:
@@ -74,7 +98,8 @@ def _redirect(link: Link, asked: Asked) -> Response:
     return Response(status=302, headers={"Location": address})
 
 
-def _hosts() -> frozenset[str]:
+def own_hosts() -> frozenset[str]:
+    """The names that this service is reached by, as far as they are known."""
     return current().hosts | {own_host(request.host)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
@@ -70,13 +70,15 @@ class ImportRefusedError(Exception):
 class Rules:
     """`existing` says what becomes of links that are there already; `owner` is that of all lines, None: their own.
 
-    `may_replace` is asked with the owner of each link that would be replaced.
+    `may_replace` is asked with the owner of each link that would be replaced; `circles` with (name, target) of all
+    lines, and says by folded name which would lead back to themselves, and how.
     """
 
     author: str
     existing: str = "skip"
     owner: str | None = None
     may_replace: Callable[[str], bool] = lambda _owner: True
+    circles: Callable[[Iterable[tuple[str, str]]], Mapping[str, str]] = lambda _entries: {}
     dry_run: bool = False
 
 
@@ -84,10 +86,11 @@ def import_lines(stream: IO[bytes], rules: Rules) -> Report:
     """Import all lines, or say what that would do. Raises ImportRefusedError (no dry run does), or a database error."""
     report = Report(rules.dry_run)
     blocks = list(_stage(stream, report))
+    circles = rules.circles((entry.fields.name, entry.fields.url) for block in blocks for _, entry in _unpack(block))
     writing = not (rules.dry_run or report.failed)
     with db.write() if writing else nullcontext():
         for block in blocks:
-            writing = _settle(_unpack(block), rules, report, writing) and writing
+            writing = _settle(_unpack(block), rules, circles, report, writing) and writing
         if report.failed and not rules.dry_run:
             # Takes back what was written.
             raise ImportRefusedError(report)
@@ -170,7 +173,7 @@ def _name_in(line: bytes | None) -> str:
     return name.encode("utf-8", "replace").decode() if isinstance(name, str) else ""
 
 
-def _settle(entries: list[Numbered], rules: Rules, report: Report, writing: bool) -> bool:
+def _settle(entries: list[Numbered], rules: Rules, circles: Mapping[str, str], report: Report, writing: bool) -> bool:
     """Decide what becomes of some lines, and do it, if `writing` and nothing is wrong with any; False if so."""
     links, others = _taken(fold(name) for _, entry in entries for name in (entry.fields.name, *entry.aliases))
     new: list[Entry] = []
@@ -178,6 +181,8 @@ def _settle(entries: list[Numbered], rules: Rules, report: Report, writing: bool
     for number, entry in entries:
         link = links.get(fold(entry.fields.name))
         action, reason = _decide(entry, link, links, others, rules)
+        if action in ("create", "replace") and (circle := circles.get(fold(entry.fields.name))):
+            action, reason = "error", circle
         report.add(number, entry.fields.name, action, reason)
         if action == "create":
             new.append(_owned(entry, rules))

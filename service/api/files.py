@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from service import auth, importing, transfer
+from service import auth, following, importing, transfer
 from service.answers import answer_json
 from service.api.errors import BadRequestError
 from service.api.operations import Call, Operation, choice
@@ -20,6 +20,7 @@ def rules(person: auth.Person, existing: str, dry_run: bool) -> Rules:
         existing=existing,
         owner=None if person.may("admin") else person.name,
         may_replace=lambda owner: auth.may_edit(person, owner),
+        circles=following.circles,
         dry_run=dry_run,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response
 
-from service import store
+from service import following, store
 from service.answers import answer_json, problem
 from service.api.links import guard
 from service.api.operations import Call, Operation, not_found, number, refusal
@@ -35,7 +35,7 @@ def undo(call: Call, name: str) -> Response:
     line = Change.get_or_none(Change.id == change) if link else None
     if link is None or line is None or line.link != link.id:
         return not_found("change of such a link")
-    after = store.revert(change, call.person.name, guard())
+    after = following.revert(change, call.person.name, guard())
     return answer_link(after) if after else Response(status=204)
 
 
@@ -52,7 +52,7 @@ def undelete(call: Call) -> Response:
     found = store.deleted(1, change + 1)
     if not found or found[0].id != change:
         return not_found("deleted link")
-    link = store.revert(change, call.person.name, guard())
+    link = following.revert(change, call.person.name, guard())
     return answer_link(link) if link else problem(404, "There is no such deleted link.")
 
 

@@ -341,6 +341,9 @@ TEXTS: Mapping[str, str] = {
     "{name} is the name of another link by now: give that one another name first.": (
         "Назву {name} вже має інше посилання: спершу дайте йому іншу."
     ),
+    "This would lead in a circle by now, so nothing was undone.": (
+        "Тепер це вело б по колу, тому нічого не скасовано."
+    ),
     "Some of these links were changed since, so nothing was undone.": (
         "Деякі з цих посилань відтоді змінено, тому нічого не скасовано."
     ),

@@ -9,8 +9,9 @@ from flask import redirect, render_template, request
 from werkzeug.exceptions import Conflict, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import db, store, texts
+from service import db, following, store, texts
 from service.answers import wants_json
+from service.links import InvalidLinkError
 from service.models import Day, Link
 from service.views import chart
 from service.views.common import after, author, blueprint, find, may_change, noted
@@ -60,18 +61,20 @@ def undo(change: str) -> AnyResponse:
             "{name} is the name of another link by now: give that one another name first.", name=error.link.name
         )
         raise Conflict(str(taken)) from None
+    except InvalidLinkError:
+        raise Conflict(str(texts.say("This would lead in a circle by now, so nothing was undone."))) from None
     return after(lines, f"/.detail/{quote(link.name)}" if link else "/")
 
 
 def _undo(first: int, last: int, who: str) -> Link | None:
     """The link that is left when it was one, else None."""
     if first == last:
-        return store.revert(first, who, may_change)
+        return following.revert(first, who, may_change)
     done = still_last(first, last)
     if not done:
         raise Conflict(str(texts.say("Some of these links were changed since, so nothing was undone.")))
     for line in reversed(done):
-        store.revert(line.id, who, may_change)
+        following.revert(line.id, who, may_change)
     return None
 
 

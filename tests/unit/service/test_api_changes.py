@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -295,3 +296,42 @@ def test_metrics_are_prometheus_text(client: FlaskClient, add: Add) -> None:
 
 def test_a_time_before_the_year_1000_has_four_digits() -> None:
     assert shapes.when(-50_000_000_000) == "0385-07-25T07:06:40Z"
+
+
+HERE = "http://localhost/"
+
+
+def test_an_import_makes_no_circle(client: FlaskClient) -> None:
+    client.post("/.api/links", json={"name": "there", "url": f"{HERE}first"})
+    lines = [{"Short": name, "Long": url} for name, url in (("first", f"{HERE}second"), ("second", f"{HERE}there"))]
+    body = "".join(json.dumps(line) + "\n" for line in [*lines, {"Short": "good", "Long": "https://example.com/"}])
+    for query, status in (("?dry_run=1", 200), ("", 422)):
+        answer = client.post(f"/.api/import{query}", data=body, content_type="application/x-ndjson")
+        assert answer.status_code == status
+        assert answer.json is not None
+        report = answer.json
+        assert [entry["line"] for entry in report["errors"]] == [1, 2]
+        assert "circle" in report["errors"][0]["reason"]
+    assert client.get("/.api/links/good").status_code == 404
+
+
+def test_undo_and_undelete_make_no_circle(client: FlaskClient) -> None:
+    client.post("/.api/links", json={"name": "one", "url": f"{HERE}two"})
+    client.patch("/.api/links/one", json={"url": "https://example.com/"})
+    client.post("/.api/links", json={"name": "two", "url": f"{HERE}one"})
+    history = client.get("/.api/links/one/history").json
+    assert history is not None
+    answer = client.post("/.api/links/one/undo", json={"change": history["changes"][0]["change"]})
+    assert answer.status_code == 422
+    assert "circle" in answer.text
+    unchanged = client.get("/.api/links/one").json
+    assert unchanged is not None
+    assert unchanged["url"] == "https://example.com/"
+
+    client.delete("/.api/links/two")
+    client.patch("/.api/links/one", json={"url": f"{HERE}two"})
+    gone = client.get("/.api/deleted").json
+    assert gone is not None
+    answer = client.post("/.api/undelete", json={"change": gone["deleted"][0]["change"]})
+    assert answer.status_code == 422
+    assert client.get("/.api/links/two").status_code == 404
