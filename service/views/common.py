@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -59,6 +59,12 @@ def after(lines: Noted, path: str) -> AnyResponse:
 def author() -> str:
     """Whoever makes the current change, by name. Raises Unauthorized or Forbidden."""
     return auth.require("write").name
+
+
+def new_link(typed: Mapping[str, str]) -> dict[str, str]:
+    """What the form for a new link holds: it is its maker's, unless they have said otherwise."""
+    me = auth.shown()
+    return {"owner": me.name if me else "", **typed}
 
 
 def may_change(link: Link) -> None:

@@ -13,7 +13,7 @@ from service import following, search, store
 from service.answers import problem, wants_json
 from service.links import fold, is_name, spellings, take_apart
 from service.models import Link
-from service.views.common import blueprint
+from service.views.common import blueprint, new_link
 
 SIMILAR = 5  # names that are suggested
 NEAR = 200  # names with the same beginning that are compared
@@ -53,7 +53,7 @@ def missing(name: str) -> AnyResponse | tuple[str, int]:
     return render_template(
         "missing.html",
         asked=name[:200],
-        typed={"name": wanted},
+        typed=new_link({"name": wanted}),
         errors={},
         existing=None,
         focus="url" if wanted else "name",

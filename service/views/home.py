@@ -12,7 +12,7 @@ from service.answers import wants_json
 from service.fields import check_fields
 from service.links import MAX_URL, InvalidLinkError, spellings
 from service.models import Link
-from service.views.common import after, author, blueprint, noted, sent
+from service.views.common import after, author, blueprint, new_link, noted, sent
 from service.views.listing import listed
 from service.views.notices import notice
 
@@ -58,7 +58,7 @@ def create() -> AnyResponse | tuple[str, int]:
     who, typed = author(), sent()
     try:
         with noted() as lines:
-            store.create(following.unlooped_fields(check_fields(typed)), who)
+            store.create(following.unlooped_fields(check_fields({"owner": who, **typed})), who)
     except InvalidLinkError as error:
         return page(typed=typed, errors=error.errors), 422
     except store.LinkExistsError as error:
@@ -76,7 +76,7 @@ def page(
     return render_template(
         "index.html",
         listed=listed(),
-        typed=typed or {},
+        typed=new_link(typed or {}),
         errors=errors or {},
         existing=existing,
         focus=next(iter(errors or {}), "name" if existing else focus),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,12 +27,19 @@ PATIENCE = 30_000  # milliseconds that a page has for anything
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service, without a slash at its end."""
-    folder = tmp_path_factory.mktemp("site")
+    with serving(tmp_path_factory.mktemp("site")) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[str]:
+    """The address of a service with these settings and a database in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "-b", f"127.0.0.1:{port}"]
     environment = {**os.environ, "DATABASE_PATH": str(folder / "links.db"), "PORT": str(port), "WEB_CONCURRENCY": "1"}
+    environment |= settings
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*command, "service:create_app()"], cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
@@ -50,6 +58,14 @@ def _answers(address: str, server: subprocess.Popen[bytes], log: Path) -> str:
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"the service does not answer: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """The folder that they are kept in, for whoever wants to look: SCREENSHOTS, or one that git ignores."""
+    folder = Path(os.environ.get("SCREENSHOTS") or ROOT / ".screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,10 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.unit.stacks import ROOT
-
 URL = "https://example.com/"
-SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".screenshots")
 SIZES = {"narrow": (360, 760), "wide": (1400, 900)}
 
 
@@ -237,17 +233,18 @@ PAGES = {
 @pytest.mark.parametrize(
     ("size", "scheme"), [("narrow", "light"), ("narrow", "dark"), ("wide", "light"), ("wide", "dark")]
 )
-def test_every_page_is_accessible_and_fits(browser: Browser, site: str, size: str, scheme: str) -> None:
+def test_every_page_is_accessible_and_fits(
+    browser: Browser, site: str, screenshots: Path, size: str, scheme: str
+) -> None:
     width, height = SIZES[size]
     dressed = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with browser.new_context(base_url=site, locale="en", **dressed) as context:  # type: ignore[arg-type]
         if context.request.get("/.api/links/looks-good").status == 404:
             _dress(context)
         page = context.new_page()
         for name, path in PAGES.items():
             page.goto(path)
-            page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True)
+            page.screenshot(path=screenshots / f"{name}-{size}-{scheme}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{name} is too wide"
             # One layout in light, the other in dark: contrast and structure don't depend on each other.
             if (size, scheme) in (("narrow", "dark"), ("wide", "light")):
