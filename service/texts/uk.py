@@ -105,6 +105,7 @@ TEXTS: Mapping[str, str] = {
     "Choose all": "Вибрати всі",
     "Choose {name}": "Вибрати {name}",
     "Name": "Назва",
+    "User name": "Ім'я користувача",
     "Clicks": "Переходи",
     "Last visit": "Останній перехід",
     "never": "ніколи",
