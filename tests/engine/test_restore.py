@@ -97,7 +97,8 @@ def test_a_damaged_database_is_kept_as_it_is(stack: Project, changed: tuple[str,
     assert "damaged" in failed.stderr
     document = stack.json("restore", "latest", "--yes")
     assert document["restored"] == snapshot, "the newest good one"
-    assert stack.has(f"kept-{mark}")
+    answer = stack.ask(f"/.api/links/kept-{mark}")
+    assert answer.status == 200, (answer, stack.one("app").logs(tail=20))
     settled(stack)
     kept = next(e for e in stack.json("backups")["snapshots"] if e["snapshot"] == document["safety_snapshot"])
     assert kept["raw"] is True
