@@ -55,8 +55,8 @@ RUN python3 -m venv --without-pip /opt/venv \
 
 FROM builder AS app-code
 COPY config/probe /opt/probe
-COPY service /opt/app/service
 COPY config/gunicorn.conf.py /opt/app/gunicorn.conf.py
+COPY service /opt/app/service
 RUN rm -f service/requirements.txt \
  && chmod -R u=rwX,go=rX /opt/app \
  && chmod 0755 /opt/probe \
@@ -68,10 +68,9 @@ LABEL org.opencontainers.image.title="golinks" \
       org.opencontainers.image.description="Short links for a team: go/wiki leads where the team says" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    FLASK_APP=service:create_app \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    FLASK_APP=service
+    FLASK_APP=service:create_app
 WORKDIR /opt/app
 RUN install -d -o 10001 -g 10001 -m 0750 /data \
  && install -d -o 10001 -g 10001 -m 0755 /static

@@ -7,6 +7,7 @@ import http.client
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator import agent_run, create_args, history, hooks, migration, ports, proxy, state
@@ -73,7 +74,7 @@ def perform(step: Step, engine: Engine, report: Reporter) -> None:  # noqa: PLR0
         case JoinNetwork():
             engine.connect_network(step.target, step.network, step.alias)
         case WaitHealthy():
-            wait_healthy(step.target, step.timeout, engine)
+            wait_healthy(step.target, step.timeout, engine, report.say)
         case WaitExit():
             wait_exit(step.target, step.timeout, engine)
         case RunHook():
@@ -264,8 +265,9 @@ def write_record(container: str, entry: history.Record, engine: Engine) -> None:
     engine.write_files(container, proxy.FOLDER, {f"{history.FOLDER}/{entry.file}": entry.to_json().encode()})
 
 
-def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
-    """Returns when the container is healthy; raises at once when it exits.
+def wait_healthy(name: str, timeout: float, engine: Engine, say: Callable[[str], None] = lambda _: None) -> None:
+    """Returns when the container is healthy; raises when it exits, and says so at once: while the engine starts it
+    again, its log can't be read.
 
     `timeout` is counted in seconds from the container's start.
     """
@@ -273,30 +275,30 @@ def wait_healthy(name: str, timeout: float, engine: Engine) -> None:
     container = state.parse_container(document)
     if container.healthy:
         return
-    _fail_if_ended(container, engine)
+    _fail_if_ended(container, engine, say)
     for event, code in engine.events(name, container.started, timeout):
         if event == "health_status: healthy":
             return
         if event in ("die", "oom", "destroy"):
-            raise _ended(container, "137" if event == "oom" else code, engine)
+            raise _ended(container, "137" if event == "oom" else code, engine, say)
         if event == "health_status: unhealthy":
             break
     document = engine.inspect(name)
     container = state.parse_container(document)
     if container.healthy:
         return
-    _fail_if_ended(container, engine)
+    _fail_if_ended(container, engine, say)
     probe = state.last_probe(document)
     evidence = (f"its probe says: {probe[-500:]}",) if probe else ("its probe has not answered once.",)
     raise OrchestratorError(f"{container.service} did not become healthy.", detail=evidence + _log(name, engine))
 
 
-def _fail_if_ended(container: state.ObservedContainer, engine: Engine) -> None:
+def _fail_if_ended(container: state.ObservedContainer, engine: Engine, say: Callable[[str], None]) -> None:
     if container.running and not container.restarts:
         return
     # The state of one that runs again has forgotten its exit code; of one that is just started again, it says 0.
     code = "" if container.running or not container.exit_code else str(container.exit_code)
-    raise _ended(container, code or _first_exit(container, engine) or ("" if container.running else "0"), engine)
+    raise _ended(container, code or _first_exit(container, engine) or ("" if container.running else "0"), engine, say)
 
 
 def _first_exit(container: state.ObservedContainer, engine: Engine) -> str:
@@ -308,10 +310,13 @@ def _first_exit(container: state.ObservedContainer, engine: Engine) -> str:
     return ""
 
 
-def _ended(container: state.ObservedContainer, code: str, engine: Engine) -> OrchestratorError:
+def _ended(
+    container: state.ObservedContainer, code: str, engine: Engine, say: Callable[[str], None]
+) -> OrchestratorError:
     memory = container.oom_killed or code == "137"
     gone = "ended and was started again" if container.restarts else "was removed"
     why = f"exited with code {code}{' (killed, perhaps for memory)' if memory else ''}" if code else gone
+    say(f"     {container.service} {why}")
     return OrchestratorError(f"{container.service} {why}.", detail=_log(container.name, engine))
 
 

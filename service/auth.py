@@ -13,7 +13,7 @@ from typing import TypeVar
 from flask import current_app, g, request, session
 from loguru import logger
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 
 from service import db, people
 from service.access import Access, Address, address_of, fold_person, is_person, within
@@ -140,6 +140,27 @@ def require_edit(owner: str) -> Person:
     if not may_edit(found, owner):
         raise Forbidden(f"This link belongs to {owner}: only they or an admin can change it.")
     return found
+
+
+def token_owner() -> Person:
+    """Whoever manages their tokens. A token that leaked must not live on by making another.
+
+    Raises Unauthorized, Forbidden, or NotFound where nobody has a name.
+    """
+    if access().auth == "open":
+        raise NotFound("Everybody may do everything here (AUTH=open), so there are no tokens.")
+    db.ensure_open()
+    found = signed_in()
+    if found.token and "admin" not in found.scopes:
+        raise Forbidden("This token does not allow this: it needs 'admin'.")
+    return found
+
+
+def given(who: Person, scopes: frozenset[str]) -> frozenset[str]:
+    """The scopes of a token, none of which go beyond those of whoever gives them. Raises people.PeopleError."""
+    if beyond := sorted(scope for scope in scopes & set(people.SCOPES) if not who.may(scope)):
+        raise people.PeopleError(f"You can't give {', '.join(beyond)}: you have it not yourself.")
+    return scopes
 
 
 def unauthorized(detail: str, error: str = "") -> Unauthorized:

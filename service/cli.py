@@ -11,7 +11,7 @@ from typing import ParamSpec
 import click
 from flask.cli import with_appcontext
 
-from service import auth, db, migrations, passwords, people, throttle
+from service import auth, check_command, db, migrations, passwords, people, seed, throttle
 from service.access import fold_person
 
 P = ParamSpec("P")
@@ -53,7 +53,7 @@ def token() -> None:
     """Tokens, which programs show instead of a password."""
 
 
-GROUPS = (user, token)
+COMMANDS = (user, token, seed.command, check_command.command)
 
 role_option = click.option("--role", type=click.Choice(people.ROLES), default="editor", show_default=True)
 generate_option = click.option("--generate", is_flag=True, help="Make a password up and print it.")

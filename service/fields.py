@@ -110,25 +110,32 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _expires(value: object) -> int | None:
-    """A day means its end: a link that expires on a day can be followed on that day."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and TIME.fullmatch(value.strip()):
-        text = value.strip()
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise _Wrong("is not a day or time that exists") from None
+def last_second(text: str) -> int:
+    """A day such as 2026-01-31, to its end, or a time such as 2026-01-31T12:00:00Z, as seconds since 1970.
+
+    Raises ValueError, whose message goes on after the field's name.
+    """
+    if not TIME.fullmatch(text):
+        raise ValueError("must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text)
         if len(text) == len("2026-01-31"):
             moment = moment.replace(hour=23, minute=59, second=59)
-        try:
-            seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-        except (OverflowError, ValueError):
-            raise _Wrong("is not a day or time that exists") from None
-        if 0 < seconds <= LATEST:
-            return seconds
-    raise _Wrong("must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z")
+        seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, ValueError):
+        raise ValueError("is not a day or time that exists") from None
+    if not 0 < seconds <= LATEST:
+        raise ValueError("must be a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z")
+    return seconds
+
+
+def _expires(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        return last_second(str(value).strip() if isinstance(value, str) else "")
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
 
 
 CHECKS: Mapping[str, Callable[[object], Any]] = {

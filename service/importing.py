@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
-from service import db, store
+from service import auth, db, following, store
 from service.fields import Fields
 from service.links import InvalidLinkError, fold
 from service.models import Alias, Link
@@ -80,6 +80,18 @@ class Rules:
     may_replace: Callable[[str], bool] = lambda _owner: True
     circles: Callable[[Iterable[tuple[str, str]]], Mapping[str, str]] = lambda _entries: {}
     dry_run: bool = False
+
+
+def rules_for(person: auth.Person, existing: str, dry_run: bool) -> Rules:
+    """What the person may do with an import: only an admin says whose links these are."""
+    return Rules(
+        author=person.name,
+        existing=existing,
+        owner=None if person.may("admin") else person.name,
+        may_replace=lambda owner: auth.may_edit(person, owner),
+        circles=following.circles,
+        dry_run=dry_run,
+    )
 
 
 def import_lines(stream: IO[bytes], rules: Rules) -> Report:

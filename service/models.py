@@ -1,4 +1,5 @@
-"""What is stored. Times are whole seconds since 1970, UTC; the queries are in `service.store` and `service.search`."""
+"""What is stored. Times are whole seconds since 1970, UTC; the queries are in `service.store`,
+`service.search`, `service.people` and `service.throttle`."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from peewee import (
     AutoField,
     BigAutoField,
     BigIntegerField,
+    BooleanField,
     CharField,
     CompositeKey,
     ForeignKeyField,
@@ -95,3 +97,40 @@ class Miss(Base):
     asked = BigIntegerField()
     first = BigIntegerField()
     last = BigIntegerField()
+
+
+class Account(Base):
+    """Somebody who signs in with a password. `sessions` is in each of their sessions: another one ends them all."""
+
+    id = AutoField()
+    name = CharField(max_length=100, unique=True)
+    role = CharField(max_length=20)
+    password = CharField(max_length=255)
+    sessions = BigIntegerField()
+    created = BigIntegerField()
+    disabled = BooleanField(default=False)
+
+    class Meta:
+        table_name = "person"
+
+
+class Token(Base):
+    """What a program shows instead of a password: stored is its sha256."""
+
+    id = AutoField()
+    digest = CharField(max_length=64, unique=True)
+    owner = CharField(max_length=100, index=True)
+    label = CharField(max_length=100)
+    scopes = CharField(max_length=50)
+    created = BigIntegerField()
+    expires = BigIntegerField(null=True)
+    used = BigIntegerField(null=True)
+
+
+class Attempt(Base):
+    """Failures in a row to sign in, of one name or address; none is heard before `until`."""
+
+    key = CharField(max_length=120, primary_key=True)
+    failures = IntegerField()
+    last = BigIntegerField(index=True)
+    until = BigIntegerField()

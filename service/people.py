@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import time
 import unicodedata
-from datetime import UTC, date, datetime, timedelta
 
-from peewee import AutoField, BigIntegerField, BooleanField, CharField, IntegrityError, Model
+from peewee import IntegrityError
 
 from service import db, passwords
 from service.access import fold_person, is_person
+from service.fields import last_second
+from service.models import Account, Token
 
 ROLES = ("reader", "editor", "admin")
 SCOPES = ("read", "write", "admin")
@@ -24,39 +25,6 @@ USED_STEP = 3600  # seconds: when a token was used last is known no better, so t
 
 class PeopleError(Exception):
     """It can't be done as asked; the message is a sentence for whoever asked."""
-
-
-class Account(Model):
-    """Somebody who signs in with a password. `sessions` is in each of their sessions: another one ends them all."""
-
-    id = AutoField()
-    name = CharField(max_length=100, unique=True)
-    role = CharField(max_length=20)
-    password = CharField(max_length=255)
-    sessions = BigIntegerField()
-    created = BigIntegerField()
-    disabled = BooleanField(default=False)
-
-    class Meta:
-        database = db.database
-        table_name = "person"
-
-
-class Token(Model):
-    """What a program shows instead of a password: stored is its sha256. Times are whole seconds since 1970, UTC."""
-
-    id = AutoField()
-    digest = CharField(max_length=64, unique=True)
-    owner = CharField(max_length=100, index=True)
-    label = CharField(max_length=100)
-    scopes = CharField(max_length=50)
-    created = BigIntegerField()
-    expires = BigIntegerField(null=True)
-    used = BigIntegerField(null=True)
-
-    class Meta:
-        database = db.database
-        table_name = "token"
 
 
 def find(name: str) -> Account | None:
@@ -185,17 +153,9 @@ def find_token(secret: str, now: int) -> Token | None:
 
 def expiry(text: str) -> int | None:
     """`2027-01-31` (to the end of that day) or `2027-01-31T12:00:00Z` as seconds; "" is never. Raises PeopleError."""
-    if not text:
-        return None
     try:
-        if len(text) == len("2027-01-31"):
-            day = date.fromisoformat(text) + timedelta(days=1)
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        else:
-            moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp())
-    except (ValueError, OverflowError):
+        return last_second(text) if text else None
+    except ValueError:
         raise PeopleError("The last day must be a date such as 2027-01-31.") from None
 
 

@@ -26,7 +26,6 @@ MAX_WORDS = 10
 MAX_FOUND = 200  # links that each step of a search looks at
 TRIGRAM = 3  # characters; shorter words can't be found inside of others
 HIGHEST = "\U0010ffff"
-SORTS = ("name", "clicks", "visited", "created", "updated")
 COLUMNS: dict[str, Field] = {
     "name": Link.key,
     "clicks": Link.clicks,
@@ -34,6 +33,7 @@ COLUMNS: dict[str, Field] = {
     "created": Link.created,
     "updated": Link.updated,
 }
+SORTS = tuple(COLUMNS)
 TEXT_COLUMNS = ("key", "url", "description", "tags", "owner")  # of the full text
 
 

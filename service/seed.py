@@ -13,12 +13,11 @@ from typing import Any
 
 import click
 from flask.cli import with_appcontext
-from peewee import fn
 
-from service import db
+from service import db, store
 from service.clicks import DAY
 from service.links import fold
-from service.models import Alias, Change, Link
+from service.models import Alias, Link
 
 DAYS = 90
 CHUNK = 2000  # links in one transaction: the service goes on writing between two
@@ -123,12 +122,9 @@ def make(links: int, clicks: int, first_id: int, taken: set[str], now: int) -> I
 
 def seed(links: int, clicks: int) -> None:
     """Adds them to what is there. Raises a database error."""
-    first_id = 1 + max(
-        int(Link.select(fn.MAX(Link.id)).scalar() or 0), int(Change.select(fn.MAX(Change.link)).scalar() or 0)
-    )
     taken = {row.key for row in Link.select(Link.key)} | {row.key for row in Alias.select(Alias.key)}
     chunk: list[Made] = []
-    for made in make(links, clicks, first_id, taken, int(time.time())):
+    for made in make(links, clicks, store.next_id(), taken, int(time.time())):
         chunk.append(made)
         if len(chunk) == CHUNK:
             _store(chunk)

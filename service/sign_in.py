@@ -10,7 +10,7 @@ from loguru import logger
 from werkzeug.exceptions import NotFound, ServiceUnavailable
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import auth, db, passwords, people, throttle
+from service import auth, db, passwords, people, texts, throttle
 from service.access import MAX_PERSON, fold_person
 from service.answers import problem, wants_json
 
@@ -69,7 +69,7 @@ def sign_in() -> AnyResponse:
     if following == "/" or following.startswith("/."):
         return redirect(following, 303)
     # A link leads away from here, and browsers hold a redirect after a form against the form's policy.
-    return make_response(render_template("signed_in.html", following=following))
+    return make_response(render_template("going.html", address=following, said=texts.say("You are signed in.")))
 
 
 @blueprint.post("/.sign-out")

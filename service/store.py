@@ -83,7 +83,7 @@ def create(fields: Fields, author: str, action: str = "create") -> Link:
     with db.write():
         _refuse_taken(fold(fields.name))
         now = int(time.time())
-        link = _insert(_next_id(), fields, {"created": now, "updated": now})
+        link = _insert(next_id(), fields, {"created": now, "updated": now})
         _remember(link, author, action, before=None, after=state(link))
     return link
 
@@ -177,7 +177,7 @@ def bulk(names: Iterable[str], edit: Callable[[Link], Mapping[str, Any] | None],
 def insert_all(entries: Sequence[Entry], author: str) -> None:
     """Store many new links at once, with their times, visits and other names. Inside a transaction of the caller, who
     has made sure that all of the names are free."""
-    now, first = int(time.time()), _next_id()
+    now, first = int(time.time()), next_id()
     links: list[tuple[Any, ...]] = []
     tags: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
@@ -214,44 +214,7 @@ def replace_all(link: Link, fields: Fields, more_aliases: Iterable[str], author:
     _remember(link, author, "import", before, state(link))
 
 
-def history(link_id: int, limit: int = 100, before: int | None = None) -> list[Change]:
-    """The changes of a link, the newest first; `before` is the id of the last one of the page before."""
-    chosen = Change.select().where(Change.link == link_id)
-    if before is not None:
-        chosen = chosen.where(Change.id < before)
-    return list(chosen.order_by(Change.id.desc()).limit(limit))
-
-
-def deleted(limit: int = 100, before: int | None = None) -> list[Change]:
-    """How the links that are gone went, the last first."""
-    later = Change.alias()
-    gone = (Change.action == "delete") & Change.link.not_in(Link.select(Link.id))
-    # Of one deleted several times, the last time.
-    again = later.select(later.id).where((later.link == Change.link) & (later.id > Change.id))
-    chosen = Change.select().where(gone & ~fn.EXISTS(again))
-    if before is not None:
-        chosen = chosen.where(Change.id < before)
-    return list(chosen.order_by(Change.id.desc()).limit(limit))
-
-
-def last_name(key: str) -> Change | None:
-    """How the link that had this key went, if there is none now."""
-    line = Change.select().where(Change.key == key).order_by(Change.id.desc()).first()
-    return line if line is not None and line.action == "delete" and find(key) is None else None
-
-
-def differences(line: Change) -> list[tuple[str, Any, Any]]:
-    """(field, before, after) of each that the change changed; None where there was no link."""
-    before = json.loads(line.before) if line.before else {}
-    after = json.loads(line.after) if line.after else {}
-    return [
-        (field, before.get(field), after.get(field))
-        for field in (*Fields.__dataclass_fields__, "aliases")
-        if (before.get(field) or None) != (after.get(field) or None)
-    ]
-
-
-def _next_id() -> int:
+def next_id() -> int:
     """One that no link has had: history and visits go by it."""
     highest = (Link.select(fn.MAX(Link.id)).scalar(), Change.select(fn.MAX(Change.link)).scalar())
     return 1 + max(number or 0 for number in highest)

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from peewee import BigIntegerField, CharField, IntegerField, Model
-
 from service import db
 from service.access import Address, is_person
+from service.models import Attempt
 
 FREE = {"name": 5, "address": 30}  # failures before there is anything to wait for; behind an address are many people
 FIRST_WAIT, LONGEST_WAIT = 15, 300  # seconds
 FORGET = 3600  # seconds after the last failure
-
-
-class Attempt(Model):
-    """Failures in a row of one name or address; none is heard before `until`."""
-
-    key = CharField(max_length=120, primary_key=True)
-    failures = IntegerField()
-    last = BigIntegerField(index=True)
-    until = BigIntegerField()
-
-    class Meta:
-        database = db.database
-        table_name = "attempt"
 
 
 def pause(failures: int, free: int) -> int:

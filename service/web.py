@@ -18,7 +18,6 @@ from service import (
     api,
     assets,
     auth,
-    check_command,
     cli,
     db,
     exports,
@@ -26,7 +25,6 @@ from service import (
     links,
     log,
     migrations,
-    seed,
     sign_in,
     texts,
     tokens,
@@ -67,7 +65,6 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     use_access(app, settings.access)
     use_texts(app)
 
-    app.cli.add_command(check_command.command)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(sign_in.blueprint)
@@ -83,7 +80,8 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
     for name in app.jinja_env.list_templates():
         # Compiled now, in the master: not while the first person waits, in each worker.
         app.jinja_env.get_template(name)
-    app.cli.add_command(seed.command)
+    for command in cli.COMMANDS:
+        app.cli.add_command(command)
     app.wsgi_app = log.RequestLog(app.wsgi_app)  # type: ignore[method-assign]
     if settings.access.read == "open":
         app.wsgi_app = Redirects(app.wsgi_app, settings.hosts)  # type: ignore[method-assign]
@@ -91,7 +89,7 @@ def build_app(config: Mapping[str, str] | None) -> Flask:
 
 
 def use_access(app: Flask, access: Access) -> None:
-    """What there is of signing in: the session's cookie, what templates ask, and the commands for people."""
+    """What there is of signing in: the session's cookie, and what templates ask."""
     links.allow_schemes(access.schemes)
     app.session_interface = Sessions()
     app.config["SESSION_COOKIE_HTTPONLY"] = True
@@ -102,8 +100,6 @@ def use_access(app: Flask, access: Access) -> None:
     app.jinja_env.globals.update(
         shown_person=auth.shown, access=auth.access, may_write=auth.may_write, may_edit=auth.may_edit
     )
-    for group in cli.GROUPS:
-        app.cli.add_command(group)
 
 
 def use_texts(app: Flask) -> None:

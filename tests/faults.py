@@ -216,10 +216,9 @@ def words(*words: str) -> str:
 
 
 def _known(events: Sequence[Event], lines: Sequence[tuple[float, str]]) -> float:
-    """Seconds from when the engine tells of the candidate's end until it is said that waiting for it failed: an engine
-    that is busy itself tells everybody late."""
+    """Seconds from when the engine tells of the candidate's end (a busy one tells all late) until that is said."""
     ends = [event.heard for event in events if event.action == "die" and event.service == "app" and not event.oneoff]
-    said = [at for at, line in lines if "wait healthy" in line and line.rstrip().endswith("failed")]
+    said = [at for at, line in lines if line.startswith("       app exited with code")]
     return max(0.0, said[0] - ends[0]) if ends and said else float("inf")
 
 

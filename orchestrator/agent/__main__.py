@@ -156,7 +156,8 @@ def _run(options: Options) -> int:
         post(os.environ.get("BACKUP_WEBHOOK_URL", ""), json.load(sys.stdin))
         emit("done")
     else:
-        from orchestrator.agent.schedule import Config, Scheduler
+        from orchestrator.agent.schedule import Scheduler
+        from orchestrator.agent.schedule_config import Config
 
         Scheduler(Config.of(os.environ), options.source, options.backups).run()
     return 0

@@ -8,107 +8,32 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cronsim import CronSim, CronSimError
-
-from orchestrator.agent import alarm, metrics, store
+from orchestrator.agent import alarm, child, metrics, store
 from orchestrator.agent import notes as memory
 from orchestrator.agent.copies import Copies
 from orchestrator.agent.errors import AgentError, StoppedError, explain
 from orchestrator.agent.events import log
-from orchestrator.agent.freshness import ALLOWED, judge, parse_age
+from orchestrator.agent.freshness import judge
 from orchestrator.agent.manifest import Entry
-from orchestrator.agent.replica import Replication, Replicator, told_lag
-from orchestrator.agent.retention import Retain, is_past, removable
+from orchestrator.agent.replica import Replicator, told_lag
+from orchestrator.agent.retention import is_past, removable
+from orchestrator.agent.schedule_config import Config, due_time, retry_delay
 from orchestrator.agent.source import has_database
 
 BEAT = 10.0
 # What health.sh adds back when it tells how long the silence lasts.
 HEARTBEAT_VALID = 60
-FIRST_RETRY = 60.0
-LAST_RETRY = 3600.0
 NONE_RETRY = 2.0
 EMPTY_RETRY = 10.0
 LOCK_WAIT = 600
 # More than all tries of webhook.py: a name server may hold one up for longer than its own limit.
 NOTIFY_LIMIT = 60.0
-HEALTH_FILE = "/tmp/backup-health"  # noqa: S108 - a tmpfs of the container's own
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    cron: str
-    retain: Retain
-    max_age: timedelta
-    health_file: Path
-    project: str = ""
-    webhook: bool = False
-    replication: Replication | None = None
-    remotes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Config:
-        """BACKUP_SCHEDULE, BACKUP_RETAIN, BACKUP_MAX_AGE, BACKUP_PROJECT, BACKUP_WEBHOOK_URL; an empty one is its
-        default. Raises AgentError (usage)."""
-        cron = environment.get("BACKUP_SCHEDULE") or "0 3 * * *"
-        try:
-            retain = Retain.of(environment.get("BACKUP_RETAIN") or str(Retain()))
-        except ValueError:
-            wanted = "numbers such as 'last=7 daily=7 weekly=4 monthly=6', last at least 1"
-            raise _usage("BACKUP_RETAIN", environment["BACKUP_RETAIN"], wanted) from None
-        try:
-            next_time(cron, datetime.now(UTC))
-        except (CronSimError, StopIteration):
-            raise _usage("BACKUP_SCHEDULE", cron, "a cron expression in UTC such as '0 3 * * *'") from None
-        max_age = parse_age(environment.get("BACKUP_MAX_AGE") or "26h")
-        if max_age is None:
-            raise _usage("BACKUP_MAX_AGE", environment["BACKUP_MAX_AGE"], ALLOWED)
-        return cls(
-            cron,
-            retain,
-            max_age,
-            Path(environment.get("BACKUP_HEALTH_FILE") or HEALTH_FILE),
-            project=environment.get("BACKUP_PROJECT", ""),
-            webhook=bool(environment.get("BACKUP_WEBHOOK_URL")),
-            replication=Replication.of(environment),
-            remotes=_remotes(environment),
-        )
-
-
-def _remotes(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Their names, for what is told of them; that they are right is for who copies to say."""
-    try:
-        return tuple(map(str, json.loads(environment.get("BACKUP_REMOTES") or "[]")))
-    except (ValueError, TypeError):
-        return (environment["BACKUP_REMOTES"],)
-
-
-def _usage(key: str, value: str, allowed: str) -> AgentError:
-    return AgentError(f"{key} is {value!r}, but must be {allowed}.", code="usage")
-
-
-def next_time(cron: str, after: datetime) -> datetime:
-    """The first time the expression names after `after`, in UTC."""
-    return next(CronSim(cron, after.astimezone(UTC)))
-
-
-def due_time(cron: str, *, last_good: datetime | None, now: datetime) -> datetime:
-    """When the next snapshot is due: at once without one; else the first scheduled time after the last good one, so a
-    time that was slept through is made up for. A last one from the future (a clock set back) counts as now."""
-    return now if last_good is None else next_time(cron, min(last_good, now))
-
-
-def retry_delay(failures: int) -> float:
-    """Seconds after the n-th failure in a row: one minute, doubled each time, one hour at most."""
-    return float(min(FIRST_RETRY * 2 ** min(max(failures - 1, 0), 16), LAST_RETRY))
 
 
 class Scheduler:
@@ -277,34 +202,9 @@ class Scheduler:
         memory.save(self.backups, self.notes)
 
     def child(self, verb: str, *more: str, given: str | None = None, limit: float = float("inf")) -> dict[str, Any]:
-        """One child process, for `limit` seconds at most; `given` is its standard input. Returns its last event."""
-        command = [sys.executable, "-m", "orchestrator.agent", verb, "--quiet", *more]
-        command += ["--backups", str(self.backups), "--wait", str(LOCK_WAIT)]
-        deadline = time.monotonic() + limit
-        feed = subprocess.DEVNULL if given is None else subprocess.PIPE
-        with subprocess.Popen(command, stdin=feed, stdout=subprocess.PIPE, text=True) as child:
-            try:
-                while True:
-                    self.beat()
-                    try:
-                        output, _ = child.communicate(given, timeout=BEAT)
-                        break
-                    except subprocess.TimeoutExpired:
-                        given = None  # It has been sent, or is in the pipe's buffer.
-                        if time.monotonic() >= deadline:
-                            end(child)
-                            return {"event": "error", "message": f"The {verb} did not end within {limit:.0f} seconds."}
-            except BaseException:
-                end(child)
-                raise
-        lines = output.splitlines()
-        try:
-            event: dict[str, Any] = json.loads(lines[-1])
-        except (IndexError, ValueError):
-            event = {}
-        if event.get("event") in {"done", "error"}:
-            return event
-        return {"event": "error", "message": f"The {verb}'s process ended with status {child.returncode}."}
+        """The last event of one child process, which beats go on beside."""
+        words = (verb, "--quiet", *more, "--backups", str(self.backups), "--wait", str(LOCK_WAIT))
+        return child.run(words, self.beat, BEAT, given=given, limit=limit)
 
     def prune(self) -> None:
         """After a success only; a failure here is told and does no harm."""
@@ -345,13 +245,3 @@ class Scheduler:
         part = self.config.health_file.with_name(self.config.health_file.name + ".part")
         part.write_text(text)
         part.rename(self.config.health_file)
-
-
-def end(child: subprocess.Popen[str]) -> None:
-    """Asks the child to clean up and go; kills it when it does not within five seconds."""
-    child.terminate()
-    try:
-        child.communicate(timeout=5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from service.api import errors, files, history, links, many, openapi, reports
+from service.api import errors, files, history, links, many, openapi, people, reports
 from service.api.operations import make_blueprint
 
-blueprint = make_blueprint(
-    (*links.OPERATIONS, *history.OPERATIONS, *many.OPERATIONS, *reports.OPERATIONS, *files.OPERATIONS)
-)
+PARTS = (links, history, many, reports, files, people)
+
+blueprint = make_blueprint(operation for part in PARTS for operation in part.OPERATIONS)
 errors.register(blueprint)
 openapi.register(blueprint)

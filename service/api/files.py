@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from service import auth, following, importing, transfer
+from service import importing, transfer
 from service.answers import answer_json
 from service.api.errors import BadRequestError
 from service.api.operations import Call, Operation, choice
-from service.importing import EXISTING, Rules
+from service.importing import EXISTING
 
 LINES = (transfer.CONTENT_TYPE, "application/jsonl", "application/json", "application/octet-stream", "text/plain")
-
-
-def rules(person: auth.Person, existing: str, dry_run: bool) -> Rules:
-    """What the person may do with an import: only an admin says whose links these are."""
-    return Rules(
-        author=person.name,
-        existing=existing,
-        owner=None if person.may("admin") else person.name,
-        may_replace=lambda owner: auth.may_edit(person, owner),
-        circles=following.circles,
-        dry_run=dry_run,
-    )
 
 
 def import_links(call: Call) -> Response:
@@ -30,7 +18,7 @@ def import_links(call: Call) -> Response:
     if request.mimetype not in LINES:
         raise BadRequestError(415, f"The body must be lines of JSON, sent as Content-Type: {transfer.CONTENT_TYPE}.")
     request.max_content_length = importing.MAX_BYTES
-    chosen = rules(call.person, call.query["existing"], call.query["dry_run"] == "1")
+    chosen = importing.rules_for(call.person, call.query["existing"], call.query["dry_run"] == "1")
     return answer_json(importing.import_lines(request.stream, chosen).as_json())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response
 
-from service import following, store
+from service import changes, following, store
 from service.answers import answer_json, problem
 from service.api.links import guard
 from service.api.operations import Call, Operation, not_found, number, refusal
@@ -25,7 +25,7 @@ def of_link(call: Call, name: str) -> Response:
     if link is None:
         return not_found()
     limit = call.query["limit"]
-    lines = store.history(link.id, limit + 1, call.query["cursor"])
+    lines = changes.of_link(link.id, limit + 1, call.query["cursor"])
     return answer_json(_page("changes", lines, limit))
 
 
@@ -42,14 +42,14 @@ def undo(call: Call, name: str) -> Response:
 def gone(call: Call) -> Response:
     """A page of the links that are deleted, the last one first."""
     limit = call.query["limit"]
-    return answer_json(_page("deleted", store.deleted(limit + 1, call.query["cursor"]), limit))
+    return answer_json(_page("deleted", changes.deleted(limit + 1, call.query["cursor"]), limit))
 
 
 def undelete(call: Call) -> Response:
     """The link that the change deleted, as it was, with its visits."""
     change = _change_id(call)
     # The last one of those up to it is the one itself, if it counts.
-    found = store.deleted(1, change + 1)
+    found = changes.deleted(1, change + 1)
     if not found or found[0].id != change:
         return not_found("deleted link")
     link = following.revert(change, call.person.name, guard())
@@ -86,7 +86,7 @@ def _change(line: Change) -> dict[str, Any]:
         "action": line.action,
         "differences": [
             {"field": field, "before": _shown(field, before), "after": _shown(field, after)}
-            for field, before, after in store.differences(line)
+            for field, before, after in changes.differences(line)
         ],
     }
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from service import auth, db
 from service.answers import answer_json
 from service.api.operations import JSON, Operation, known
-from service.api.shapes import NAME, SCHEMAS
+from service.api.shapes import NAME, SCHEMAS, TEXT
 
 PROBLEM = "application/problem+json"
 REFUSALS = {
@@ -95,14 +95,20 @@ def _answered(status: int, shape: str | None) -> dict[str, Any]:
     headers = {}
     if shape == "Link":
         headers["ETag"] = {"required": True, "schema": {"type": "string"}, "description": "the link's version"}
-    if status == 201:
+    if shape == "Link" and status == 201:
         headers["Location"] = {"required": True, "schema": {"type": "string"}}
     return {**answer, "headers": headers} if headers else answer
 
 
 def _parameters(operation: Operation) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": NAME, "example": operation.named[name]}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": TEXT if name == "token" else NAME,
+            "example": operation.named[name],
+        }
         for name in operation.path_parameters
     ]
     found += [

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flask import Response
 
-from service import fields, links, store
+from service import fields, links, people, store
 from service.answers import answer_json
 from service.importing import MAX_REPORTED
 from service.models import Alias, Link
@@ -145,6 +145,16 @@ _REPORT: dict[str, Any] = {
 MAX_CHANGE = 2**53 - 1  # the largest that JSON's numbers hold everywhere
 CHANGE_ID = {"type": "integer", "minimum": 1, "maximum": MAX_CHANGE}
 
+SCOPES = _list({"type": "string", "enum": list(people.SCOPES)})
+TOKEN: dict[str, Any] = {
+    "id": COUNT,
+    "label": TEXT,
+    "scopes": SCOPES,
+    "created": TIME,
+    "expires": NO_TIME,
+    "used": NO_TIME,
+}
+
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Link": _object(**LINK_PROPERTIES),
     "NewLink": _object(["name", "url"], **FIELDS),
@@ -195,6 +205,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             description="of a dry run: what would become of the first of them",
         ),
     ),
+    "Me": _object(name=TEXT, role={"type": "string", "enum": list(people.ROLES)}, scopes=SCOPES),
+    "OwnTokens": _object(tokens=_list(_object(**TOKEN))),
+    "NewToken": _object(
+        ["label", "scopes"],
+        label={"type": "string", "minLength": 1, "maxLength": people.MAX_LABEL, "description": "what it is for"},
+        scopes={**SCOPES, "minItems": 1},
+        expires={"type": ["string", "null"], "description": "its last day, such as 2027-01-31; null or empty: never"},
+    ),
+    "MadeToken": _object(**TOKEN, token={"type": "string", "description": "the secret, shown this once"}),
     "Problem": {
         "type": "object",
         "description": "RFC 9457; there may be more members",

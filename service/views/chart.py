@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 DAYS = 90
 STEP, GAP = 8, 2  # pixels of the drawing from bar to bar, and between them
 HEIGHT = 120
-SECONDS = 86400
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,17 @@ class Chart:
     months: list[tuple[int, int]]
     top: int
     total: int
-    width: int = DAYS * STEP
+    width: int
     height: int = HEIGHT
     bar: int = STEP - GAP
 
 
-def draw(clicks: Mapping[int, int], today: int, days: int = DAYS) -> Chart:
-    """The chart of the `days` up to `today`; both count from 1970-01-01."""
-    first = today - days + 1
-    counts = [clicks.get(first + number, 0) for number in range(days)]
+def draw(days: Sequence[tuple[date, int]]) -> Chart:
+    """The chart of (day, clicks), a day after the other."""
+    counts = [count for _, count in days]
     top = round_up(max(counts))
-    bars = [_bar(number, first, count, top) for number, count in enumerate(counts)]
-    return Chart(bars, _months(bars), top, sum(counts))
+    bars = [_bar(number, day, count, top) for number, (day, count) in enumerate(days)]
+    return Chart(bars, _months(bars), top, sum(counts), len(days) * STEP)
 
 
 def round_up(number: int) -> int:
@@ -55,10 +53,11 @@ def round_up(number: int) -> int:
         scale *= 10
 
 
-def _bar(number: int, first: int, clicks: int, top: int) -> Bar:
+def _bar(number: int, day: date, clicks: int, top: int) -> Bar:
     # The lowest that can be seen is not nothing.
     height = max(2.0, round(clicks / top * HEIGHT, 1)) if clicks else 0.0
-    return Bar((first + number) * SECONDS, clicks, number * STEP, HEIGHT - height, height)
+    at = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    return Bar(at, clicks, number * STEP, HEIGHT - height, height)
 
 
 def _months(bars: list[Bar]) -> list[tuple[int, int]]:

@@ -61,6 +61,12 @@ def author() -> str:
     return auth.require("write").name
 
 
+def earlier_than() -> int | None:
+    """The change that the page of a history goes on before; None from the newest on."""
+    before = request.args.get("before", "")
+    return int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+
+
 def new_link(typed: Mapping[str, str]) -> dict[str, str]:
     """What the form for a new link holds: it is its maker's, unless they have said otherwise."""
     me = auth.shown()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import quote
 
-from flask import redirect, render_template, request
+from flask import redirect, render_template
 from werkzeug.exceptions import Conflict, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import db, following, store, texts
+from service import changes, clicks, db, following, store, texts
 from service.answers import wants_json
 from service.links import InvalidLinkError
-from service.models import Day, Link
+from service.models import Link
 from service.views import chart
-from service.views.common import after, author, blueprint, find, may_change, noted
+from service.views.common import after, author, blueprint, earlier_than, find, may_change, noted
 from service.views.notices import DONE, notice, still_last
 
 LINES = 20  # of history on one page
-SECONDS = 86400
 
 
 @blueprint.get("/.detail/<name>")
@@ -27,16 +25,14 @@ def detail(name: str) -> str | AnyResponse:
     link = find(name)
     if wants_json():
         return redirect(f"/.api/links/{quote(link.name)}")
-    before = request.args.get("before", "")
-    earlier = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    lines = store.history(link.id, LINES + 1, earlier)
-    today = int(time.time()) // SECONDS
+    earlier = earlier_than()
+    lines = changes.of_link(link.id, LINES + 1, earlier)
     return render_template(
         "detail.html",
         link=link,
         aliases=store.aliases(link),
-        chart=chart.draw(_clicks(link, today), today),
-        history=[(line, store.differences(line)) for line in lines[:LINES]],
+        chart=chart.draw(clicks.by_day(link.id, chart.DAYS)),
+        history=[(line, changes.differences(line)) for line in lines[:LINES]],
         earlier=lines[LINES - 1].id if len(lines) > LINES else None,
         paged=earlier is not None,
         notice=notice(),
@@ -76,8 +72,3 @@ def _undo(first: int, last: int, who: str) -> Link | None:
     for line in reversed(done):
         following.revert(line.id, who, may_change)
     return None
-
-
-def _clicks(link: Link, today: int) -> dict[int, int]:
-    chosen = Day.select(Day.day, Day.clicks).where((Day.link == link.id) & (Day.day > today - chart.DAYS))
-    return {row.day: row.clicks for row in chosen}

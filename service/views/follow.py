@@ -9,7 +9,7 @@ from flask import redirect, render_template, request
 from werkzeug.exceptions import Gone
 from werkzeug.wrappers import Response as AnyResponse
 
-from service import following, search, store
+from service import changes, following, search, store
 from service.answers import problem, wants_json
 from service.links import fold, is_name, spellings, take_apart
 from service.models import Link
@@ -57,7 +57,7 @@ def missing(name: str) -> AnyResponse | tuple[str, int]:
         errors={},
         existing=None,
         focus="url" if wanted else "name",
-        went=store.last_name(fold(wanted)) if wanted else None,
+        went=changes.last_of(fold(wanted)) if wanted else None,
         similar=similar(wanted) if wanted else [],
     ), 404
 

@@ -7,7 +7,6 @@ import io
 from flask import render_template, request
 
 from service import auth, importing
-from service.api.files import rules
 from service.views.common import author, blueprint, noted
 from service.views.notices import MOST
 
@@ -49,7 +48,7 @@ def import_links() -> str | tuple[str, int]:
 
 
 def _import(lines: bytes, existing: str, dry_run: bool) -> importing.Report:
-    report = importing.import_lines(io.BytesIO(lines), rules(auth.require("write"), existing, dry_run))
+    report = importing.import_lines(io.BytesIO(lines), importing.rules_for(auth.require("write"), existing, dry_run))
     report.as_json()  # puts the lines in order
     return report
 

@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 from flask import render_template, request
-from peewee import SQL
 
-from service import store
-from service.models import Change, Miss
-from service.views.common import blueprint
+from service import changes, missing
+from service.models import Change
+from service.views.common import blueprint, earlier_than
 from service.views.notices import notice
 
 PAGE = 50  # lines on one page
@@ -19,9 +18,8 @@ PAGE = 50  # lines on one page
 @blueprint.get("/.deleted")
 def deleted() -> str:
     """Links that were deleted, the last first, each with a button that brings it back."""
-    before = request.args.get("before", "")
-    earlier = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    lines = store.deleted(PAGE + 1, earlier)
+    earlier = earlier_than()
+    lines = changes.deleted(PAGE + 1, earlier)
     return render_template(
         "deleted.html",
         lines=[(line, _before(line)) for line in lines[:PAGE]],
@@ -34,9 +32,9 @@ def deleted() -> str:
 @blueprint.get("/.missing")
 def missing_names() -> str:
     """Names that people asked for and that lead nowhere, the most wanted first."""
-    order = Miss.last.desc() if request.args.get("sort") == "last" else Miss.asked.desc()
-    misses = list(Miss.select().order_by(order, SQL("key")).limit(2 * PAGE))
-    return render_template("missing_names.html", misses=misses, newest=request.args.get("sort") == "last")
+    newest = request.args.get("sort") == "last"
+    misses = missing.names(2 * PAGE, latest_first=newest)
+    return render_template("missing_names.html", misses=misses, newest=newest)
 
 
 def _before(line: Change) -> dict[str, Any]:

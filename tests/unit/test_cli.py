@@ -202,7 +202,7 @@ def test_result_is_exactly_one_document(capsys: Capture) -> None:
     ],
 )
 def test_a_wrong_command_line_is_exit_2(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(cli, "_session", lambda _: None)
+    monkeypatch.setattr("orchestrator.command.session", lambda _: None)
     try:
         code = cli.main(argv)
     except SystemExit as end:
@@ -222,7 +222,7 @@ def test_deleting_the_data_needs_consent(monkeypatch: pytest.MonkeyPatch, capsys
         asked.append(question)
         return False
 
-    monkeypatch.setattr(cli, "_session", lambda _: Session)
+    monkeypatch.setattr("orchestrator.command.session", lambda _: Session)
     monkeypatch.setattr("orchestrator.packages.terminal", lambda: None)
     assert cli.main(["down", "--volumes"]) == 2
     assert "say so with --yes" in capsys.readouterr().err
@@ -235,7 +235,7 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
     code = (
         "import sys; from orchestrator import cli\n"
         "def run(options): raise BrokenPipeError\n"
-        "cli.plan = run\n"
+        "cli.VERBS['plan'] = run\n"
         "sys.exit(cli.main(['plan']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

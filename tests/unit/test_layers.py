@@ -49,6 +49,8 @@ STDLIB_FIRST = (
     "bootstrap",
     "arguments",
     "cli",
+    "command",
+    "snapshot_verbs",
     "errors",
     "host",
     "address",

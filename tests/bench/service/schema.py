@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,10 @@ from flask import Flask
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from service import create_app, db
+from service import create_app, db, people
 from service.api.operations import known
 from service.migrate import migrate
-from service.models import Miss
+from service.models import Miss, Token
 
 #: What refuses a request that the description allows, beyond the statuses that schemathesis takes for good: rules that
 #: a schema can't tell (which addresses are good, which cursors a list gave out, which version a link has).
@@ -50,9 +51,22 @@ class Checked:
         )
 
 
-def fill(app: Flask) -> None:
-    """What the examples in the description are about, so that each of them is answered well."""
+#: How it is asked: by somebody with a name, since others have no tokens.
+SETTINGS = {"LOG_LEVEL": "error", "AUTH": "password"}
+
+
+def fill(app: Flask) -> dict[str, str]:
+    """What the examples in the description are about, so that each of them is answered well; gives the headers that
+    requests must have."""
+    db.ensure_open()
+    people.add("ada", "admin", "correct horse battery")
+    own, secret = people.add_token("ada", "schemathesis", frozenset(people.SCOPES), None)
+    people.add_token("ada", "to be revoked", frozenset({"read"}), None)
+    # Where no number that is tried at random revokes it.
+    Token.update(id=10**12).where(Token.id == own.id).execute()
+    headers = {"Authorization": f"Bearer {secret}"}
     client = app.test_client()
+    client.environ_base |= {"HTTP_AUTHORIZATION": headers["Authorization"]}
     client.post("/.api/links", json={"name": "gone", "url": "https://example.com/"})
     client.delete("/.api/links/gone")
     client.post("/.api/links", json={"name": "encyclopedia", "url": "https://example.com/", "tags": ["a"]})
@@ -63,12 +77,21 @@ def fill(app: Flask) -> None:
     db.ensure_open()
     Miss.create(key="wkii", name="wkii", asked=2, first=1_700_000_000, last=1_700_000_100)
     db.close()
+    return headers
 
 
-def check(app: Flask, examples: int, seed: int | None = None, only: str = "", chains: bool = True) -> Checked:
+def check(
+    app: Flask,
+    headers: Mapping[str, str],
+    examples: int,
+    seed: int | None = None,
+    only: str = "",
+    chains: bool = True,
+) -> Checked:
     """Ask every operation in every way that schemathesis has; `examples` for each in its longest phases.
     `only`: this path alone; `chains`: also operations after each other, with what the one before has answered."""
     settings: dict[str, Any] = {
+        "headers": dict(headers),
         "generation": {"max-examples": examples},
         "checks": {"positive_data_acceptance": {"expected-statuses": RULES}},
         "phases": {"stateful": {"enabled": chains, "generation": {"max-examples": examples}}},
@@ -112,9 +135,8 @@ def checked(examples: int) -> Checked:
     """The long run, on a database of its own."""
     with tempfile.TemporaryDirectory() as folder:
         migrate(f"sqlite:///{folder}/links.db")
-        app = create_app({"DATABASE_PATH": f"{folder}/links.db", "LOG_LEVEL": "error"})
-        fill(app)
+        app = create_app({"DATABASE_PATH": f"{folder}/links.db", **SETTINGS})
         try:
-            return check(app, examples)
+            return check(app, fill(app), examples)
         finally:
             db.close()

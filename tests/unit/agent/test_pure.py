@@ -24,7 +24,7 @@ from orchestrator.agent.manifest import (
 )
 from orchestrator.agent.manifest_parse import parse_snapshot
 from orchestrator.agent.retention import Retain
-from orchestrator.agent.schedule import Config, due_time, next_time, retry_delay
+from orchestrator.agent.schedule_config import Config, due_time, next_time, retry_delay
 from orchestrator.agent.source import choose_access, filesystem_type, refused_filesystem
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)

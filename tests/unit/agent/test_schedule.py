@@ -16,7 +16,8 @@ import pytest
 from orchestrator.agent import alarm, notes, store
 from orchestrator.agent.copies import Copies
 from orchestrator.agent.retention import Retain
-from orchestrator.agent.schedule import Config, Scheduler, retry_delay
+from orchestrator.agent.schedule import Scheduler
+from orchestrator.agent.schedule_config import Config, retry_delay
 
 from .conftest import ROOT, Place, agent_command, make_database
 

@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -308,7 +309,8 @@ def test_the_chart_is_told_in_numbers_too(client: FlaskClient, add: Add) -> None
 
 
 def test_the_drawing() -> None:
-    drawn = chart.draw({20000: 10, 19999: 1, 19000: 5}, 20000, days=30)
+    first = date(2026, 11, 1)
+    drawn = chart.draw([(first + timedelta(days=n), {28: 1, 29: 10}.get(n, 0)) for n in range(30)])
     assert (drawn.top, drawn.total, len(drawn.bars)) == (10, 11, 30)
     assert (drawn.bars[-1].y, drawn.bars[-1].height) == (0, chart.HEIGHT)
     assert all(bar.height == 0 for bar in drawn.bars[:-2])

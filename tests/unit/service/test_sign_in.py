@@ -16,6 +16,7 @@ from werkzeug.security import check_password_hash
 
 from service import create_app, db, passwords, people, sessions, throttle
 from service.access import address_of
+from service.models import Attempt
 from service.sign_in import duration, local_path
 from tests.unit.service.people_app import PASSWORD, application, cheap_passwords, signed_in, with_people
 
@@ -232,7 +233,7 @@ def test_success_counts_as_none(environment: dict[str, str]) -> None:
     for _ in range(40):
         assert throttle.begin("ed", address, 1000) == 0
         throttle.succeeded("ed", address)
-    assert [row.failures for row in throttle.Attempt.select()] == [0]
+    assert [row.failures for row in Attempt.select()] == [0]
 
 
 def test_the_pause_grows_to_a_limit_and_is_forgotten(environment: dict[str, str]) -> None:
@@ -247,7 +248,7 @@ def test_the_pause_grows_to_a_limit_and_is_forgotten(environment: dict[str, str]
     assert throttle.begin("ed", address, 1016) == 29
     assert throttle.begin("ed", address, 0) == throttle.LONGEST_WAIT  # the clock was set back
     assert throttle.begin("ed", address, 1016 + throttle.FORGET) == 0
-    assert {row.failures for row in throttle.Attempt.select()} == {1}
+    assert {row.failures for row in Attempt.select()} == {1}
 
 
 def test_only_so_much_is_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from service import db, store
+from service import changes, db, store
 from service.fields import Fields, check_fields, check_some
 from service.links import InvalidLinkError
 from service.models import Alias, Change, Day, Link, Miss, Tag
@@ -30,7 +30,7 @@ def make(name: str, **more: Any) -> Link:
 
 
 def actions(link: Link) -> list[str]:
-    return [line.action for line in store.history(link.id)]
+    return [line.action for line in changes.of_link(link.id)]
 
 
 class Refused(Exception):
@@ -97,9 +97,9 @@ def test_deleted_and_brought_back() -> None:
     assert store.delete("docs", "ben") is not None
     assert store.find("wiki") is store.find("docs") is None
     assert Tag.select().count() == Alias.select().count() == 0
-    (gone,) = store.deleted()
+    (gone,) = changes.deleted()
     assert (gone.link, gone.key, gone.author) == (link.id, "docs", "ben")
-    assert store.last_name("docs") == gone
+    assert changes.last_of("docs") == gone
 
     other = make("other")
     assert other.id > link.id, "an id is never given twice"
@@ -107,8 +107,8 @@ def test_deleted_and_brought_back() -> None:
     assert back is not None
     assert (back.id, back.clicks, back.visited, back.tags, back.expires) == (link.id, 7, 8, "a b", 99)
     assert store.find("wiki") is not None
-    assert store.deleted() == []
-    assert store.last_name("docs") is None
+    assert changes.deleted() == []
+    assert changes.last_of("docs") is None
     assert actions(link) == ["undelete", "delete", "rename", "create"]
     assert [tag.name for tag in Tag.select().order_by(Tag.name)] == ["a", "b"]
 
@@ -117,25 +117,25 @@ def test_an_id_is_not_given_again_after_the_last_one_went() -> None:
     link = make("wiki")
     store.delete("wiki", "ann")
     assert make("wiki").id > link.id
-    assert store.deleted() != [], "the first one can still be brought back, under another name"
+    assert changes.deleted() != [], "the first one can still be brought back, under another name"
     with pytest.raises(LinkExistsError):
-        store.revert(store.deleted()[0].id, "ann")
+        store.revert(changes.deleted()[0].id, "ann")
 
 
 def test_undo() -> None:
     link = make("wiki")
     store.change("wiki", {"url": "https://example.org/", "tags": ("x",)}, "ben")
     store.change("wiki", {"name": "docs"}, "ben")
-    edit = store.history(link.id)[1]
-    assert store.differences(edit) == [("url", URL, "https://example.org/"), ("tags", [], ["x"])]
+    edit = changes.of_link(link.id)[1]
+    assert changes.differences(edit) == [("url", URL, "https://example.org/"), ("tags", [], ["x"])]
     back = store.revert(edit.id, "ann")
     assert back is not None
     assert (back.name, back.url, back.tags) == ("wiki", URL, "")
     assert actions(link)[0] == "undo"
     # Undoing the creation deletes, and undoing that brings it back.
-    assert store.revert(store.history(link.id)[-1].id, "ann") is None
+    assert store.revert(changes.of_link(link.id)[-1].id, "ann") is None
     assert store.find("wiki") is None
-    assert store.revert(store.deleted()[0].id, "ann") is not None
+    assert store.revert(changes.deleted()[0].id, "ann") is not None
     with pytest.raises(NoSuchChangeError):
         store.revert(999, "ann")
 
@@ -145,14 +145,14 @@ def test_a_guard_is_asked_before_anything_is_changed() -> None:
     attempts: tuple[Callable[[], object], ...] = (
         lambda: store.change("wiki", {"url": "https://example.org/"}, "ben", refuse),
         lambda: store.delete("wiki", "ben", refuse),
-        lambda: store.revert(store.history(link.id)[0].id, "ben", refuse),
+        lambda: store.revert(changes.of_link(link.id)[0].id, "ben", refuse),
     )
     for attempt in attempts:
         with pytest.raises(Refused):
             attempt()
     store.delete("wiki", "ann")
     with pytest.raises(Refused):
-        store.revert(store.deleted()[0].id, "ben", refuse)
+        store.revert(changes.deleted()[0].id, "ben", refuse)
     assert store.find("wiki") is None
     assert Change.select().count() == 2
 
@@ -170,7 +170,7 @@ def test_several_at_once_or_none() -> None:
     assert actions(first) == ["edit", "create"]
     store.bulk(["one", "two"], lambda _link: None, "ann")
     assert Link.select().count() == 0
-    assert len(store.deleted()) == 2
+    assert len(changes.deleted()) == 2
 
 
 def test_a_name_that_was_asked_for_is_answered() -> None:
@@ -187,8 +187,8 @@ def test_an_alias_is_removed() -> None:
     assert store.forget_alias("WIKI", "ann")
     assert store.find("wiki") is None
     assert not store.forget_alias("wiki", "ann")
-    (line, *_) = store.history(link.id)
-    assert store.differences(line) == [("aliases", ["wiki"], [])]
+    (line, *_) = changes.of_link(link.id)
+    assert changes.differences(line) == [("aliases", ["wiki"], [])]
 
 
 def test_what_the_release_before_writes_is_found(app: Flask) -> None:

@@ -44,7 +44,7 @@ def _problems() -> Iterator[str]:
             value = None
             if isinstance(node, ast.Return):
                 value = node.value
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "_Wrong":
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("_Wrong", "ValueError"):
                 value = node.args[0]
             for part in ast.walk(value) if value else ():
                 if isinstance(part, ast.JoinedStr):

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service import db, importing, store, transfer
+from service import changes, db, importing, store, transfer
 from service.fields import Fields
 from service.importing import ImportRefusedError, Report, Rules, import_lines
 from service.migrate import migrate
@@ -115,7 +115,7 @@ def test_links_that_are_there_are_skipped_or_replaced() -> None:
     changed = store.find("encyclopedia")
     assert changed is not None
     assert (changed.id, changed.name, changed.url) == (link.id, "WIKI", "https://other.example/")
-    assert [each.action for each in store.history(link.id)] == ["import", "create"]
+    assert [each.action for each in changes.of_link(link.id)] == ["import", "create"]
     assert run(lines, existing="replace").skipped == 2
 
 
