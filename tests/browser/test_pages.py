@@ -59,7 +59,7 @@ def test_search_and_go_by_keyboard_alone(page: Page, context: BrowserContext) ->
     page.keyboard.type("keyboard")
     expect(page.get_by_role("heading", name="2 found")).to_be_visible()
     expect(page.locator("#said")).to_have_text("2 found")
-    assert page.url.endswith("/?q=keyboard")
+    expect(page).to_have_url(re.compile(r"/\?q=keyboard$"))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     expect(page.locator("tr.at .short")).to_have_text("keyboard-two")

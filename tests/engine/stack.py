@@ -59,7 +59,8 @@ def free_port() -> int:
 
 
 def copy_checkout(to: Path) -> Path:
-    """The files that git has or would take, as they are now."""
+    """The files that git has or would take, as they are now; and what Python has compiled of them, so that the first
+    command of each copy need not."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -71,6 +72,10 @@ def copy_checkout(to: Path) -> Path:
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
+    for compiled in (ROOT / "orchestrator").rglob("*.pyc"):
+        target = to / compiled.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(compiled, target)
     return to
 
 

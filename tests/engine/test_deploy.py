@@ -35,10 +35,15 @@ def stack(make_project: MakeProject) -> Project:
 
 @pytest.fixture
 def converged(stack: Project) -> Iterator[Project]:
-    """The same stack, for tests that break it: as the settings want it before and after each."""
-    stack.run("deploy")
+    """The same stack, for tests that break it: as the settings want it after each."""
     yield stack
     stack.run("deploy")
+
+
+@pytest.fixture(scope="module")
+def first(make_project: MakeProject) -> Project:
+    """What the tests that begin with nothing, change settings and take all away do one after the other."""
+    return make_project()
 
 
 def steps(document: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -67,7 +72,8 @@ def inside(project: Project, service: str, *command: str) -> str:
 # From nothing, and again
 
 
-def test_a_first_deployment(project: Project) -> None:
+def test_a_first_deployment(first: Project) -> None:
+    project = first
     said = project.run("--json", "deploy")
     report = said.json
     assert report.keys() >= FIRST
@@ -120,7 +126,8 @@ def test_a_plan_is_what_deploy_then_does(project: Project) -> None:
 # Changes
 
 
-def test_an_edited_setting_changes_only_its_service(project: Project) -> None:
+def test_an_edited_setting_changes_only_its_service(first: Project) -> None:
+    project = first
     project.run("deploy")
     project.add("kept")
     before = project.ids()
@@ -185,7 +192,8 @@ def test_a_removed_container_comes_back(converged: Project) -> None:
     assert project.json("plan") == {"steps": []}
 
 
-def test_an_unhealthy_container_is_started_again(project: Project) -> None:
+def test_an_unhealthy_container_is_started_again(first: Project) -> None:
+    project = first
     sick = 'command = ["/bin/sh", "-c", "test ! -e /tmp/sick || { echo I am sick; exit 1; }"]'
     project.edit("config/production.toml", 'path = "/.proxy/health"', sick)
     project.run("deploy")
@@ -239,9 +247,10 @@ def test_an_unhealthy_container_is_started_again(project: Project) -> None:
 # Down
 
 
-def test_down_keeps_the_data(project: Project) -> None:
+def test_down_keeps_the_data(first: Project) -> None:
+    project = first
     project.run("deploy")
-    project.add("kept")
+    project.add("kept-by-down")
     volumes = project.volumes()
     assert len(volumes) == 4
     said = project.run("down")
@@ -254,7 +263,7 @@ def test_down_keeps_the_data(project: Project) -> None:
         project.ask("/")
     assert project.json("down")["result"] == "unchanged"
     project.run("deploy")
-    assert project.has("kept")
+    assert project.has("kept-by-down")
 
     # Deleting wants a word: nobody can be asked here.
     before = project.footprint()
@@ -268,7 +277,7 @@ def test_down_keeps_the_data(project: Project) -> None:
     assert project.containers() == []
     assert project.networks() == set()
     project.run("deploy")
-    assert project.ask("/.api/links/kept").status == 404
+    assert project.ask("/.api/links/kept-by-down").status == 404
 
 
 def test_two_projects_side_by_side(make_project: MakeProject, stack: Project) -> None:

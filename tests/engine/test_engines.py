@@ -79,6 +79,12 @@ def connections(ssh: Ssh) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+def bare(make_project: MakeProject) -> Project:
+    """A project of which nothing is there."""
+    return make_project()
+
+
+@pytest.fixture(scope="module")
 def remote(server: Ssh, make_project: MakeProject) -> Project:
     """A stack that was deployed over ssh."""
     server.configure()
@@ -129,7 +135,7 @@ def test_a_killed_command_leaves_no_ssh(remote: Project, ssh: Ssh) -> None:
     until(lambda: not connections(ssh), 20, "ssh ends with us")
 
 
-def told(project: Project, result: Result, *said: str) -> None:
+def told(result: Result, *said: str) -> None:
     assert result.code == 5, result
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
@@ -151,13 +157,11 @@ def told(project: Project, result: Result, *said: str) -> None:
         ({}, "ssh://shop:ssh", "is no address of ssh"),
     ],
 )
-def test_what_is_wrong_with_ssh(
-    changes: dict[str, str], url: str, said: str, ssh: Ssh, project: Project, tmp_path: Path
-) -> None:
+def test_what_is_wrong_with_ssh(changes: dict[str, str], url: str, said: str, ssh: Ssh, bare: Project) -> None:
     ssh.configure(**{name: value.replace("FOLDER", str(ssh.folder)) for name, value in changes.items()})
     began = time.monotonic()
-    result = project.run("releases", env=ssh.environment(url), check=False)
-    told(project, result, said, "hint: ")
+    result = bare.run("releases", env=ssh.environment(url), check=False)
+    told(result, said, "hint: ")
     assert "secret" not in result.stderr
     assert time.monotonic() - began < 15
     assert connections(ssh) == []
@@ -171,11 +175,11 @@ def secure() -> Iterator[TlsEngine]:
         yield engine
 
 
-def test_tls(secure: TlsEngine, project: Project) -> None:
+def test_tls(secure: TlsEngine, bare: Project) -> None:
     good = secure.environment()
-    assert project.json("releases", env=good) == {"releases": []}
-    assert project.run("status", env=good).stdout.count("absent") == 3
-    assert project.run("releases", env=good | {"DOCKER_TLS_VERIFY": ""}).code == 0
+    assert bare.json("releases", env=good) == {"releases": []}
+    assert bare.run("status", env=good).stdout.count("absent") == 3
+    assert bare.run("releases", env=good | {"DOCKER_TLS_VERIFY": ""}).code == 0
 
 
 @pytest.mark.parametrize(
@@ -194,18 +198,16 @@ def test_tls(secure: TlsEngine, project: Project) -> None:
     ],
 )
 def test_what_is_wrong_with_tls(
-    folder: str, changes: dict[str, str], said: str, secure: TlsEngine, project: Project
+    folder: str, changes: dict[str, str], said: str, secure: TlsEngine, bare: Project
 ) -> None:
     environment = secure.environment(folder) | {
         name: value.replace("PORT", str(secure.port)).replace("FREE", str(free_port()))
         for name, value in changes.items()
     }
-    told(project, project.run("plan", env=environment, check=False), said, "hint: ")
+    told(bare.run("plan", env=environment, check=False), said, "hint: ")
 
 
-def test_contexts_as_the_docker_command_makes_them(
-    secure: TlsEngine, ssh: Ssh, project: Project, tmp_path: Path
-) -> None:
+def test_contexts_as_the_docker_command_makes_them(secure: TlsEngine, ssh: Ssh, bare: Project, tmp_path: Path) -> None:
     here = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": "", "PATH": ssh.environment()["PATH"]}
 
     def docker(*words: str) -> str:
@@ -213,7 +215,7 @@ def test_contexts_as_the_docker_command_makes_them(
         return subprocess.run(command, env=os.environ | here, capture_output=True, text=True, check=True).stdout.strip()
 
     def engine(**more: str) -> str:
-        checks = project.run("--json", "doctor", env=here | more, check=False).json["checks"]
+        checks = bare.run("--json", "doctor", env=here | more, check=False).json["checks"]
         return str(next(row["found"] for row in checks if row["check"] == "engine"))
 
     tls = f"tcp://127.0.0.1:{secure.port}"
@@ -223,6 +225,6 @@ def test_contexts_as_the_docker_command_makes_them(
     docker("context", "use", "far")
     assert f" at {tls}," in engine()
     assert " at ssh://shop," in engine(DOCKER_CONTEXT="shell")
-    told(project, project.run("plan", env=here | {"DOCKER_CONTEXT": "gone"}, check=False), "no Docker context 'gone'")
+    told(bare.run("plan", env=here | {"DOCKER_CONTEXT": "gone"}, check=False), "no Docker context 'gone'")
     (tmp_path / "config.json").write_text("{")
-    told(project, project.run("plan", env=here, check=False), "config.json, which may say where the engine is")
+    told(bare.run("plan", env=here, check=False), "config.json, which may say where the engine is")

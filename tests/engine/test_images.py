@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -200,18 +199,16 @@ def test_a_changed_service_file_reinstalls_nothing(
 ) -> None:
     before, _ = build(client, bases, "app", path=checkout)
     changed = checkout / "service" / "__init__.py"
-    times: list[float] = []
-    while not times or (times[-1] > 3 and len(times) < 3):  # what is slow by itself is so each time
-        changed.write_text(changed.read_text() + f"\nMARK = '{uuid.uuid4().hex}'\n")
-        started = time.monotonic()
-        after, said = build(client, bases, "app", path=checkout)
-        times.append(time.monotonic() - started)
-    install = next(number for number, line in enumerate(said) if "--require-hashes" in line)
-    assert "Using cache" in said[install + 1]
+    changed.write_text(changed.read_text() + f"\nMARK = '{uuid.uuid4().hex}'\n")
+    after, said = build(client, bases, "app", path=checkout)
+    steps = [number for number, line in enumerate(said) if line.startswith("Step ")]
+    done = [said[number] for number in steps if "Using cache" not in said[number + 1]]
+    # How long that takes is in the benchmark's table; that nothing else is done is why it is quick.
+    assert not [line for line in done if "--require-hashes" in line or "pip" in line], done
+    assert all(" COPY " in line or "compileall" in line or " FROM " in line or " ARG " in line for line in done), done
     layers = [client.images.get(image).attrs["RootFS"]["Layers"] for image in (before, after)]
     assert layers[0][:-1] == layers[1][:-1]
     assert layers[0][-1] != layers[1][-1]
-    assert min(times) <= 3, times
 
 
 def test_files_that_no_stage_copies_change_nothing(
