@@ -1,7 +1,7 @@
 """All of `python -m tests.bench snapshots`: that snapshots hold what they promise, and what they cost beside the peers.
 
 Parts, for `--only`: busy (a large database in use, beside `cp`, sqlite3 and Litestream), sizes, many (a thousand, each
-restored), sealed (a large archive encrypted), damage, killed, full.
+restored), sealed (a large archive encrypted), damage, killed, full, verbs (full disks, on an engine).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.bench.snapshots.bounds import Bound, all_met, table
 from tests.bench.snapshots.busy import busy, sizes
 from tests.bench.snapshots.damage import damages
 from tests.bench.snapshots.full import full
+from tests.bench.snapshots.full_verbs import full_verbs
 from tests.bench.snapshots.killed import killed
 from tests.bench.snapshots.many import many
 from tests.bench.snapshots.processes import say
@@ -47,6 +48,7 @@ def parts(jobs: int) -> tuple[Part, ...]:
         Part("damage", MEMORY, damages),
         Part("killed", MEMORY, killed),
         Part("full", MEMORY, full),
+        Part("verbs", DISK, full_verbs),
     )
 
 
