@@ -51,7 +51,7 @@ class Running:
     def counted(self) -> tuple[int, int]:
         """(clicks of the link, clicks of its days)"""
         with contextlib.closing(apsw.Connection(str(self.database))) as connection:
-            (found,) = connection.execute("SELECT clicks, (SELECT TOTAL(clicks) FROM day) FROM link")
+            (found,) = connection.execute("SELECT clicks, (SELECT TOTAL(clicks) FROM daily) FROM visit")
         return int(found[0]), int(found[1])
 
     def until_counted(self, number: int) -> None:
