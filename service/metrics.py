@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from peewee import fn
 
-from service.models import Alias, Change, Link, Miss
+from service.models import Alias, Change, Miss, Visit
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,7 +22,7 @@ def text(release: str) -> str:
 
 def figures() -> Iterator[tuple[str, str, str, int]]:
     """(name, type, what it is, value)."""
-    links, clicks = Link.select(fn.COUNT(Link.id), fn.SUM(Link.clicks)).scalar(as_tuple=True)
+    links, clicks = Visit.select(fn.COUNT(Visit.link), fn.SUM(Visit.clicks)).scalar(as_tuple=True)
     names, asked = Miss.select(fn.COUNT(Miss.key), fn.SUM(Miss.asked)).scalar(as_tuple=True)
     yield "golinks_links", "gauge", "Links.", int(links)
     yield "golinks_aliases", "gauge", "Other names of links.", int(Alias.select().count())

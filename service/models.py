@@ -28,7 +28,10 @@ class Base(Model):
 
 
 class Link(Base):
-    """`key` is the folded name, unique; `tags` are words in order, spaces between; `visited` is 0 before a visit."""
+    """`key` is the folded name, unique; `tags` are words in order, spaces between.
+
+    The columns `clicks` and `visited` of the table are the release's before there was `Visit`.
+    """
 
     id = AutoField()
     key = CharField(max_length=100, unique=True)
@@ -40,6 +43,31 @@ class Link(Base):
     description = TextField(default="")
     tags = TextField(default="")
     expires = BigIntegerField(null=True)
+
+    #: Looked up when it is asked for; queries for many links join it.
+    visit: Visit | None = None
+
+    @property
+    def clicks(self) -> int:
+        """How often it was followed."""
+        return int(self._visit().clicks)
+
+    @property
+    def visited(self) -> int:
+        """When it was followed last; 0 before that."""
+        return int(self._visit().visited)
+
+    def _visit(self) -> Visit:
+        if self.visit is None:
+            self.visit = Visit.get_or_none(Visit.link == self.id) or Visit(link=self.id)
+        return self.visit
+
+
+class Visit(Base):
+    """How often a link was followed, and when last (0: never). Apart from it, so that counting writes little; each link
+    has one."""
+
+    link = ForeignKeyField(Link, primary_key=True, column_name="link", on_delete="CASCADE")
     clicks = BigIntegerField(default=0)
     visited = BigIntegerField(default=0)
 
@@ -78,8 +106,19 @@ class Change(Base):
     after = TextField(null=True)
 
 
-class Day(Base):
+class Daily(Base):
     """How often a link was followed on one day; `day` counts from 1970-01-01, UTC."""
+
+    day = IntegerField()
+    link = BigIntegerField()
+    clicks = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("day", "link")
+
+
+class Day(Base):
+    """The same as the release before there was `Daily` has counted it, or still does: to be added."""
 
     link = BigIntegerField()
     day = IntegerField()

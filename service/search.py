@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from peewee import Field
+from peewee import JOIN, Field
 
 from service import db
 from service.links import fold
-from service.models import Link, Tag
+from service.models import Link, Tag, Visit
 
 MAX_TEXT = 200  # characters of a search that are looked at
 MAX_WORDS = 10
@@ -28,8 +28,8 @@ TRIGRAM = 3  # characters; shorter words can't be found inside of others
 HIGHEST = "\U0010ffff"
 COLUMNS: dict[str, Field] = {
     "name": Link.key,
-    "clicks": Link.clicks,
-    "visited": Link.visited,
+    "clicks": Visit.clicks,
+    "visited": Visit.visited,
     "created": Link.created,
     "updated": Link.updated,
 }
@@ -76,18 +76,36 @@ def tags() -> list[tuple[str, int]]:
 
 def _page(query: Query) -> Page:
     column = COLUMNS[query.sort or "name"]
-    chosen = _filtered(query)
-    if query.cursor:
-        chosen = chosen.where(_past(column, _read_cursor(query.cursor, column), query.descending))
-    order = [column] if column is Link.key else [column, Link.id]
-    found = list(chosen.order_by(*(-each if query.descending else +each for each in order)).limit(query.limit + 1))
+    columns = [column] if column is Link.key else [column, _id(column)]
+    order = [-each if query.descending else +each for each in columns]
+    past = _past(column, _read_cursor(query.cursor, column), query.descending) if query.cursor else None
+    chosen = _filtered(query, _links())
+    if column.model is Visit:
+        # All visits are read for this, and so nothing else: they have no index, which each visit would have to change.
+        ids = Visit.select(Visit.link)
+        if query.tag or query.owner is not None:
+            ids = ids.where(Visit.link.in_(_filtered(query, Link.select(Link.id))))
+        if past is not None:
+            ids = ids.where(past)
+        chosen = _links().where(Link.id.in_(ids.order_by(*order).limit(query.limit + 1)))
+    elif past is not None:
+        chosen = chosen.where(past)
+    found = list(chosen.order_by(*order).limit(query.limit + 1))
     page = found[: query.limit]
     more = len(found) > query.limit
     return Page(page, _cursor(page[-1], column) if more else None, more)
 
 
-def _filtered(query: Query) -> Any:
-    chosen = Link.select()
+def _links() -> Any:
+    """Links, each with its visits."""
+    return Link.select(Link, Visit).join(Visit, JOIN.LEFT_OUTER, on=(Visit.link == Link.id), attr="visit")
+
+
+def _id(column: Field) -> Field:
+    return Visit.link if column.model is Visit else Link.id
+
+
+def _filtered(query: Query, chosen: Any) -> Any:
     if query.tag:
         chosen = chosen.where(Link.id.in_(Tag.select(Tag.link).where(Tag.name == query.tag.lower())))
     if query.owner is not None:
@@ -100,7 +118,7 @@ def _past(column: Field, last: tuple[Any, int], descending: bool) -> Any:
     if column is Link.key:
         return Link.key < value if descending else Link.key > value
     beyond = column < value if descending else column > value
-    within = Link.id < link_id if descending else Link.id > link_id
+    within = _id(column) < link_id if descending else _id(column) > link_id
     # The first condition, implied by the second, is what an index begins at.
     return (column <= value if descending else column >= value) & (beyond | ((column == value) & within))
 
@@ -159,20 +177,20 @@ def _beginning(query: Query, text: str) -> list[Link]:
     key = fold(text)
     if not key or any(character.isspace() for character in key):
         return []
-    chosen = _filtered(query).where((Link.key >= key) & (Link.key < key + HIGHEST))
+    chosen = _filtered(query, _links()).where((Link.key >= key) & (Link.key < key + HIGHEST))
     return list(chosen.order_by(Link.key).limit(MAX_FOUND))
 
 
 def _holding(query: Query, words: Sequence[str], columns: Sequence[str]) -> list[Link]:
     """Links that hold each word in one of the columns."""
     if not isinstance(db.database.obj, db.SqliteFile):
-        return list(_filtered(query).where(*(_like(word, columns) for word in words)).limit(MAX_FOUND))
+        return list(_filtered(query, _links()).where(*(_like(word, columns) for word in words)).limit(MAX_FOUND))
     indexed = [word for word in words if min(len(word), len(fold(word))) >= TRIGRAM]
     if not indexed and columns == ("key",):
         # Two characters anywhere in a name would mean reading all of them.
         return []
     ids = _by_index(query, indexed, [word for word in words if word not in indexed], columns)
-    return list(Link.select().where(Link.id.in_(ids))) if ids else []
+    return list(_links().where(Link.id.in_(ids))) if ids else []
 
 
 def _by_index(query: Query, indexed: Sequence[str], short: Sequence[str], columns: Sequence[str]) -> list[int]:

@@ -38,11 +38,11 @@ SENTENCES = (
 )
 
 ADD_LINK = (
-    "INSERT INTO link (id, key, name, url, created, updated, owner, description, tags, clicks, visited) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO link (id, key, name, url, created, updated, owner, description, tags) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 ADD_TAG = "INSERT INTO tag (name, link) VALUES (?, ?)"
-ADD_DAY = "INSERT INTO day (link, day, clicks) VALUES (?, ?, ?)"
+ADD_DAY = "INSERT INTO daily (day, link, clicks) VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Made:
     """One link's rows."""
 
     link: tuple[Any, ...]
+    visit: tuple[int, int, int]
     tags: list[tuple[str, int]]
     days: list[tuple[int, int, int]]
 
@@ -117,7 +118,12 @@ def make(links: int, clicks: int, first_id: int, taken: set[str], now: int) -> I
         url = f"https://{chance.choice(HOSTS)}/{team}/{thing}/{identity}{rest}"
         said = chance.choice(SENTENCES).format(team=team, thing=thing)
         stored = (identity, fold(name), name, url, created, created, chance.choice(OWNERS), said, " ".join(tags))
-        yield Made((*stored, share, visited), [(tag, identity) for tag in tags], [(identity, *day) for day in days])
+        yield Made(
+            stored,
+            (identity, share, visited),
+            [(tag, identity) for tag in tags],
+            [(day, identity, count) for day, count in days],
+        )
 
 
 def seed(links: int, clicks: int) -> None:
@@ -135,6 +141,7 @@ def seed(links: int, clicks: int) -> None:
 def _store(chunk: list[Made]) -> None:
     with db.write():
         db.run_many(ADD_LINK, [made.link for made in chunk])
+        store.set_visits([made.visit for made in chunk])
         db.run_many(ADD_TAG, [row for made in chunk for row in made.tags])
         db.run_many(ADD_DAY, [row for made in chunk for row in made.days])
 

@@ -23,6 +23,11 @@ from service.transfer import Entry
 
 Guard = Callable[[Link], None]
 CHUNK = 500  # values in one statement
+# Over those that a trigger has put there, where there is one; see the migrations.
+SET_VISITS = (
+    "INSERT INTO visit (link, clicks, visited) VALUES (?, ?, ?) "
+    "ON CONFLICT (link) DO UPDATE SET clicks = excluded.clicks, visited = excluded.visited"
+)
 
 
 class LinkExistsError(Exception):
@@ -179,6 +184,7 @@ def insert_all(entries: Sequence[Entry], author: str) -> None:
     has made sure that all of the names are free."""
     now, first = int(time.time()), next_id()
     links: list[tuple[Any, ...]] = []
+    visits: list[tuple[int, int, int]] = []
     tags: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
     changes: list[tuple[Any, ...]] = []
@@ -188,12 +194,14 @@ def insert_all(entries: Sequence[Entry], author: str) -> None:
         times = {name: getattr(entry, name) for name in ("created", "updated", "clicks", "visited")}
         # Not asdict, which copies each value: this is done a hundred thousand times.
         values = dict(vars(fields))
-        links.append((number, key, *{**values, "tags": " ".join(fields.tags), **times}.values()))
+        links.append((number, key, *{**values, "tags": " ".join(fields.tags)}.values(), entry.created, entry.updated))
+        visits.append((number, entry.clicks, entry.visited))
         tags += [(tag, number) for tag in fields.tags]
         others += [(other, name, number) for other, name in aliases.items()]
         after = {**values, "aliases": [aliases[other] for other in sorted(aliases)], **times}
         changes.append((number, key, now, author, "import", None, json.dumps(after, ensure_ascii=False)))
-    db.insert_rows(Link, ("id", "key", *Fields.__dataclass_fields__, "created", "updated", "clicks", "visited"), links)
+    db.insert_rows(Link, ("id", "key", *Fields.__dataclass_fields__, "created", "updated"), links)
+    set_visits(visits)
     db.insert_rows(Tag, ("name", "link"), tags)
     db.insert_rows(Alias, ("key", "name", "link"), others)
     db.insert_rows(Change, ("link", "key", "at", "author", "action", "before", "after"), changes)
@@ -214,6 +222,11 @@ def replace_all(link: Link, fields: Fields, more_aliases: Iterable[str], author:
     _remember(link, author, "import", before, state(link))
 
 
+def set_visits(rows: Sequence[tuple[int, int, int]]) -> None:
+    """Give new links their visits: (id, clicks, the last one's time). Inside the transaction that makes the links."""
+    db.run_many(SET_VISITS, rows)
+
+
 def next_id() -> int:
     """One that no link has had: history and visits go by it."""
     highest = (Link.select(fn.MAX(Link.id)).scalar(), Change.select(fn.MAX(Change.link)).scalar())
@@ -226,9 +239,10 @@ def _refuse_taken(key: str, link_id: int | None = None) -> None:
         raise LinkExistsError(taken)
 
 
-def _insert(link_id: int, fields: Fields, more: Mapping[str, Any]) -> Link:
-    values = {**asdict(fields), "tags": " ".join(fields.tags), "key": fold(fields.name), **more}
+def _insert(link_id: int, fields: Fields, times: Mapping[str, int], clicks: int = 0, visited: int = 0) -> Link:
+    values = {**asdict(fields), "tags": " ".join(fields.tags), "key": fold(fields.name), **times}
     link: Link = Link.create(id=link_id, **values)
+    set_visits([(link_id, clicks, visited)])
     _set_tags(link, fields.tags)
     # Somebody has answered.
     Miss.delete().where(Miss.key == link.key).execute()
@@ -280,8 +294,8 @@ def _delete(link: Link, author: str) -> None:
 def _bring_back(link_id: int, before: dict[str, Any], author: str, guard: Guard) -> Link:
     fields = _fields_from(before)
     _refuse_taken(fold(fields.name))
-    kept = {name: before[name] for name in ("created", "updated", "clicks", "visited")}
-    link = _insert(link_id, fields, kept)
+    times = {name: before[name] for name in ("created", "updated")}
+    link = _insert(link_id, fields, times, before["clicks"], before["visited"])
     # After it is there, for a rollback undoes all of it: whose it was decides.
     guard(link)
     for name in before["aliases"]:

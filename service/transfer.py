@@ -20,7 +20,7 @@ from peewee import JOIN
 
 from service.fields import LATEST, Fields, check_fields
 from service.links import InvalidLinkError, name_problem
-from service.models import Alias, Link
+from service.models import Alias, Link, Visit
 
 CONTENT_TYPE = "application/x-ndjson"
 MAX_ALIASES = 50
@@ -140,12 +140,12 @@ def _entries() -> Iterator[Entry]:
         Link.expires,
         Link.created,
         Link.updated,
-        Link.clicks,
-        Link.visited,
+        Visit.clicks,
+        Visit.visited,
         Alias.name,
     )
     # One statement sees one moment.
-    query = Link.select(*columns).join(Alias, JOIN.LEFT_OUTER).order_by(Link.key, Alias.key)
+    query = Link.select(*columns).join(Visit).switch(Link).join(Alias, JOIN.LEFT_OUTER).order_by(Link.key, Alias.key)
     for _, rows in groupby(query.tuples().iterator(), key=itemgetter(0)):
         first, *others = rows
         _, name, url, owner, description, tags, expires, created, updated, clicks, visited, alias = first

@@ -131,6 +131,11 @@ class Load(Outcome):
         self.traffic = Traffic(host, port, mark, slow_path or "", new, kept, kept_rate, slow, writes)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def link(self) -> str:
+        """The link that is followed and read."""
+        return self.traffic.link
+
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.load", "--traffic", json.dumps(asdict(self.traffic))],

@@ -54,6 +54,11 @@ class Traffic:
     writes: float = 20.0
 
     @property
+    def link(self) -> str:
+        """The link that is followed and read."""
+        return f"load-{self.mark}"
+
+    @property
     def kinds(self) -> set[str]:
         """The kinds of requests that there are."""
         rates = {NEW: self.new, KEPT: self.kept * self.kept_rate, WRITE: self.writes}
@@ -132,11 +137,6 @@ class Client:
     _ended: float = float("inf")
     _outstanding: set[asyncio.Task[None]] = field(default_factory=set)
 
-    @property
-    def link(self) -> str:
-        """The link that is followed and read."""
-        return f"load-{self.traffic.mark}"
-
     def stop(self) -> None:
         """Nothing more is due from now on; what is outstanding is still waited for."""
         self._ended = min(self._ended, time.monotonic())
@@ -146,14 +146,14 @@ class Client:
 
         OSError when the link that the others ask for cannot be made.
         """
-        await self._one(WRITE, time.monotonic(), self._write(self.link), self.link)
+        await self._one(WRITE, time.monotonic(), self._write(self.traffic.link), self.traffic.link)
         if self.results[0].error:
             raise OSError(self.results[0].error)
         start = time.monotonic() + 0.05
         traffic = self.traffic
         streams = [
             self._stream(NEW, start, traffic.new, self._read),
-            self._stream(WRITE, start + 0.003, traffic.writes, lambda number: self._write(f"{self.link}-{number}")),
+            self._stream(WRITE, start + 0.003, traffic.writes, lambda number: self._write(f"{traffic.link}-{number}")),
             self._stream(SLOW, start + 0.006, traffic.slow if traffic.slow_path else 0, self._slow),
         ]
         step = 1 / (traffic.kept * traffic.kept_rate) if KEPT in traffic.kinds else 0
@@ -169,7 +169,7 @@ class Client:
 
     def _read(self, number: int) -> bytes:
         # A redirect is what the service is for; some go the API's way.
-        return self._get(f"/.api/links/{self.link}" if number % 4 == 3 else f"/{self.link}")
+        return self._get(f"/.api/links/{self.traffic.link}" if number % 4 == 3 else f"/{self.traffic.link}")
 
     def _slow(self, number: int) -> bytes:
         return self._get(f"{self.traffic.slow_path}?{number}")
@@ -199,7 +199,7 @@ class Client:
             if len(self._outstanding) >= OUTSTANDING:
                 self._failed(kind, due, due, f"not sent: {OUTSTANDING} are outstanding")
                 continue
-            name = f"{self.link}-{number}" if kind == WRITE else ""
+            name = f"{self.traffic.link}-{number}" if kind == WRITE else ""
             task = asyncio.create_task(self._one(kind, due, request(number), name))
             self._outstanding.add(task)
             task.add_done_callback(self._outstanding.discard)
@@ -211,7 +211,7 @@ class Client:
         for number, due in _moments(start, self.traffic.kept_rate):
             if not await self._due(due):
                 break
-            request = self._get(f"/{self.link}?{number}", "keep-alive")
+            request = self._get(f"/{self.traffic.link}?{number}", "keep-alive")
 
             async def ask(request: bytes = request, used: bool = used) -> Answer:
                 began = time.monotonic()

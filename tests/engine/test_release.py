@@ -29,11 +29,19 @@ def lines(project: Project) -> str:
 
 
 def unharmed(load: Load, project: Project) -> None:
-    """The oracle: no request failed and no acknowledged write is gone."""
+    """The oracle: no request failed, no acknowledged write is gone, and each redirect is counted, once."""
     assert load.failed == []
     assert load.sent > 50
     assert load.acknowledged
     assert lost(project.port, load.acknowledged) == []
+    followed = sum(result.status == 302 for result in load.results)
+    assert followed > 20
+
+    def counted() -> int:
+        return int(project.ask(f"/.api/links/{load.link}").json["clicks"])
+
+    until(lambda: counted() >= followed, 20, f"{followed} clicks are counted")
+    assert counted() == followed
 
 
 def live(project: Project) -> str:

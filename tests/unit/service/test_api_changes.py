@@ -16,7 +16,7 @@ from service import db, store
 from service.api import links as api_links
 from service.api import shapes
 from service.fields import Fields
-from service.models import Day, Link, Miss
+from service.models import Daily, Miss, Visit
 
 Add = Callable[[str, str], Any]
 URL = "https://example.com/"
@@ -77,7 +77,7 @@ def test_forms_of_if_match(client: FlaskClient, add: Add, sent: str, status: int
 def test_a_visit_is_no_other_version(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
     before = client.get("/.api/links/wiki").headers["ETag"]
-    Link.update(clicks=5, visited=int(time.time())).execute()
+    Visit.update(clicks=5, visited=int(time.time())).execute()
     assert client.get("/.api/links/wiki").headers["ETag"] == before
 
 
@@ -186,7 +186,7 @@ def test_reports(client: FlaskClient, app: Flask, add: Add) -> None:
     assert link is not None
     today = int(time.time()) // 86_400
     for day, clicks in ((today, 3), (today - 2, 4), (today - 9, 5)):
-        Day.create(link=link.id, day=day, clicks=clicks)
+        Daily.create(link=link.id, day=day, clicks=clicks)
     for name, asked, last in (("wkii", 2, 100), ("other", 1, 200)):
         Miss.create(key=name, name=name, asked=asked, first=50, last=last)
 

@@ -178,3 +178,24 @@ def test_check_of_what_can_not_be_read(check: Any, database_path: Path, content:
 def test_wrong_arguments(check: Any, database_path: Path, arguments: list[str]) -> None:
     assert check(database_path, *arguments) == (2, "", "usage: python -m service.migrate [--check]\n")
     assert not database_path.exists()
+
+
+def test_visits_of_before_and_of_the_release_before(opened: Database) -> None:
+    """They are kept where they are moved, and what the release before this one goes on counting is added."""
+    steps = migrations.known_steps()
+    link = "INSERT INTO link (key, name, url, created, updated, clicks, visited) VALUES ({0}, {0}, 'u', 0, 0, {1}, {1})"
+
+    def run(sql: str) -> None:
+        opened.execute_sql(sql)  # type: ignore[no-untyped-call]
+
+    migrations.run(steps[:3])
+    run(link.format("'a'", 5))
+    migrations.run(steps)
+    run("UPDATE visit SET clicks = clicks + 1, visited = 9 WHERE link = 1")
+    # As it counts a visit, and as it imports a link, undeletes and deletes one.
+    run("UPDATE link SET clicks = clicks + 2, visited = CASE WHEN visited < 7 THEN 7 ELSE visited END WHERE id = 1")
+    run(link.format("'b'", 3))
+    assert opened.execute_sql("SELECT * FROM visit").fetchall() == [(1, 8, 9), (2, 3, 3)]  # type: ignore[no-untyped-call]
+    run("DELETE FROM link WHERE id = 1")
+    assert opened.execute_sql("SELECT * FROM visit").fetchall() == [(2, 3, 3)]  # type: ignore[no-untyped-call]
+    db.close()

@@ -12,7 +12,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from service import db, store
-from service.models import Alias, Day, Link, Miss
+from service.models import Alias, Daily, Link, Miss, Visit
 from service.views import chart
 
 Add = Callable[[str, str], Any]
@@ -79,7 +79,7 @@ def test_two_editors_do_not_overwrite_each_other(client: FlaskClient, add: Add) 
 def test_a_visit_is_no_conflict(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
     seen = _version(client.get("/.edit/wiki").text)
-    Link.update(clicks=5, visited=1).execute()
+    Visit.update(clicks=5, visited=1).execute()
     assert client.post("/.edit/wiki", data={"url": OTHER, "version": seen}).status_code == 303
 
 
@@ -102,7 +102,7 @@ def test_renaming_keeps_the_old_name_until_it_is_removed(client: FlaskClient, ad
 def test_what_was_deleted_comes_back_right_from_the_notice(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
     Alias.create(key="w", name="w", link=1)
-    Link.update(clicks=7).execute()
+    Visit.update(clicks=7).execute()
     text = client.post("/.delete/wiki", follow_redirects=True).text
     assert "Bring it back" in text
     assert "wiki" in client.get("/.deleted").text
@@ -210,7 +210,7 @@ def test_a_bulk_edit_that_changes_nothing_says_nothing(client: FlaskClient, add:
 def test_the_list_is_searched_filtered_and_sorted(client: FlaskClient, add: Add) -> None:
     for name, clicks in (("alpha", 3), ("beta", 9), ("gamma", 5)):
         add(name, URL)
-        Link.update(clicks=clicks).where(Link.key == name).execute()
+        Visit.update(clicks=clicks).where(Visit.link == Link.get(Link.key == name)).execute()
     store.change("beta", {"tags": ("team",), "owner": "olena"}, "")
 
     def names(query: str) -> list[str]:
@@ -299,9 +299,9 @@ def test_opensearch(client: FlaskClient) -> None:
 def test_the_chart_is_told_in_numbers_too(client: FlaskClient, add: Add) -> None:
     add("wiki", URL)
     today = int(time.time()) // 86400
-    Day.create(link=1, day=today, clicks=1234)
-    Day.create(link=1, day=today - 89, clicks=7)
-    Day.create(link=1, day=today - 90, clicks=9)
+    Daily.create(link=1, day=today, clicks=1234)
+    Daily.create(link=1, day=today - 89, clicks=7)
+    Daily.create(link=1, day=today - 90, clicks=9)
     text = client.get("/.detail/wiki").text
     assert text.count("<rect") == 2
     assert "<td>1,234</td>" in text

@@ -10,7 +10,7 @@ from flask import Flask
 
 from service import db, search, store
 from service.fields import Fields
-from service.models import Link
+from service.models import Visit
 from service.search import BadCursorError, Query, list_links
 
 
@@ -23,7 +23,7 @@ def _opened(app: Flask) -> Iterator[None]:
 
 def make(name: str, url: str = "https://example.com/", clicks: int = 0, **more: Any) -> None:
     link = store.create(Fields(name, url, **more), "")
-    Link.update(clicks=clicks, visited=clicks).where(Link.id == link.id).execute()
+    Visit.update(clicks=clicks, visited=clicks).where(Visit.link == link.id).execute()
 
 
 def names(**query: Any) -> list[str]:

@@ -12,7 +12,7 @@ from flask import Flask
 from service import changes, db, store
 from service.fields import Fields, check_fields, check_some
 from service.links import InvalidLinkError
-from service.models import Alias, Change, Day, Link, Miss, Tag
+from service.models import Alias, Change, Daily, Link, Miss, Tag, Visit
 from service.store import LinkExistsError, NoSuchChangeError
 
 URL = "https://example.com/"
@@ -78,7 +78,7 @@ def test_nothing_changed_is_no_history() -> None:
 def test_a_version_is_what_people_said_and_no_visit() -> None:
     link = make("wiki")
     before = store.etag(link)
-    Link.update(clicks=5, visited=9).where(Link.id == link.id).execute()
+    Visit.update(clicks=5, visited=9).where(Visit.link == link.id).execute()
     seen = store.find("wiki")
     assert seen is not None
     assert store.etag(seen) == before
@@ -92,8 +92,8 @@ def test_a_version_is_what_people_said_and_no_visit() -> None:
 def test_deleted_and_brought_back() -> None:
     link = make("wiki", tags=("a", "b"), owner="ann", expires=99)
     store.change("wiki", {"name": "docs"}, "ann")
-    Link.update(clicks=7, visited=8).where(Link.id == link.id).execute()
-    Day.create(link=link.id, day=20000, clicks=7)
+    Visit.update(clicks=7, visited=8).where(Visit.link == link.id).execute()
+    Daily.create(link=link.id, day=20000, clicks=7)
     assert store.delete("docs", "ben") is not None
     assert store.find("wiki") is store.find("docs") is None
     assert Tag.select().count() == Alias.select().count() == 0

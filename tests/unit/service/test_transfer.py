@@ -16,7 +16,7 @@ from service import changes, db, importing, store, transfer
 from service.fields import Fields
 from service.importing import ImportRefusedError, Report, Rules, import_lines
 from service.migrate import migrate
-from service.models import Alias, Change, Link, Miss, Tag
+from service.models import Alias, Change, Link, Miss, Tag, Visit
 
 URL = "https://example.com/"
 # As golink writes it: these members, this order, & < > escaped, times in UTC.
@@ -64,7 +64,7 @@ def fill() -> None:
     Link.update(url="https://example.com/?a=1&b=<2>").where(Link.key == "old").execute()
     store.change("old", {"name": "new"}, "ann")
     store.create(Fields(full.name, URL + "?a=1&b=<2>", full.owner, full.description, full.tags, full.expires), "ann")
-    Link.update(clicks=5, visited=1_700_000_000).where(Link.key == "fullone").execute()
+    Visit.update(clicks=5, visited=1_700_000_000).where(Visit.link == Link.get(Link.key == "fullone")).execute()
 
 
 def test_an_export_is_imported_unchanged(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_parsing_does_not_hold_the_database(writer: Any) -> None:
     class Watching(io.BytesIO):
         def readline(self, *arguments: Any) -> bytes:
             # Another process writes while lines are read.
-            writer.execute("UPDATE link SET clicks = clicks + 1")
+            writer.execute("UPDATE visit SET clicks = clicks + 1")
             return super().readline(*arguments)
 
     writer.set_busy_timeout(100)
