@@ -89,8 +89,8 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
             "options": {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)},
         },
     }
-    if spec.healthcheck:
-        document["healthcheck"] = _healthcheck(spec.healthcheck)
+    # As in the create arguments: one that the image brings does not count.
+    document["healthcheck"] = _healthcheck(spec.healthcheck) if spec.healthcheck else {"disable": True}
     return document
 
 
