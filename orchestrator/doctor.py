@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator import compose, exposure, ports, status
+from orchestrator import compose, disk, exposure, ports, status
 from orchestrator.agent.freshness import parse_age
 from orchestrator.deploy import due
 from orchestrator.engine import Engine, connect
@@ -119,10 +118,10 @@ def _compose_file(root: Path, environment: str, environ: Mapping[str, str]) -> C
 
 
 def _disk(settings: Settings, engine: Engine, info: Mapping[str, Any]) -> tuple[bool, str, str]:
-    folder = Path(str(info.get("DockerRootDir", "/")))
-    if not engine.is_local or not folder.exists():
-        return True, "on another host", ""
-    free, wanted = shutil.disk_usage(folder).free, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    found = disk.free(info, local=engine.is_local)
+    if found is None:
+        return True, "on another host, or out of this user's sight", ""
+    (free, folder), wanted = found, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
     return free >= wanted, f"{size(free)} free in {folder}", "" if free >= wanted else "`docker system prune`."
 
 
