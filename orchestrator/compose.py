@@ -61,7 +61,11 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
     document |= {
         "volumes": [f"{m.volume}:{m.target}{':ro' if m.read_only else ''}" for m in spec.mounts],
     }
-    if spec.networks:
+    if len(spec.networks) > 1:
+        # Compose sorts them by name otherwise, and a container's first network is one of its properties.
+        first, *others = spec.networks
+        document["networks"] = {first: {"priority": 1}, **{name: {} for name in others}}
+    elif spec.networks:
         document["networks"] = list(spec.networks)
     else:
         document["network_mode"] = "none"

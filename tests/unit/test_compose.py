@@ -55,6 +55,12 @@ def test_no_network_is_none_and_not_the_default() -> None:
     assert "networks" not in document
 
 
+def test_the_first_network_is_the_first_for_compose_too() -> None:
+    proxy = compose.document(STACK)["services"]["proxy"]
+    assert proxy["networks"] == {"internal": {"priority": 1}, "edge": {}}
+    assert composed(STACK)["networks"] == ["internal"]
+
+
 def test_rendered_file_suits_both_versions_of_compose() -> None:
     text = compose.render(build_stack(for_compose(ROOT, "production")))
     document = yaml.safe_load(text)
