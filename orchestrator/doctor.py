@@ -62,7 +62,7 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     except OrchestratorError as error:
         yield "engine", False, error.message, error.hint
         return
-    yield "engine", True, f"{version['Version']} at {engine.host}, API {version['ApiVersion']}", ""
+    yield "engine", True, f"{version['Version']} at {engine.host}, API {version['ApiVersion']}", limits_hint(info)
     yield "disk", *_disk(settings, engine, info)
     stack = build_stack(settings)
     for name in ("PYTHON_IMAGE", "NGINX_IMAGE"):
@@ -79,6 +79,16 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     yield from _copies(session, observed)
     steps = due(session, observed)
     yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
+
+
+def limits_hint(info: Mapping[str, Any]) -> str:
+    """What to do where the engine takes limits and does not keep them, as one without root does that may not use
+    control groups; "" where it keeps all of ours."""
+    kept = {"memory": "MemoryLimit", "cpus": "CpuCfsQuota", "pids": "PidsLimit"}
+    missing = [limit for limit, name in kept.items() if info.get(name) is False]
+    if not missing:
+        return ""
+    return f"it does not keep limits of {', '.join(missing)}: boot its machine with cgroup v2 and systemd."
 
 
 def _copies(session: Session, observed: Observed) -> Iterator[Check]:
