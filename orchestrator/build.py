@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from orchestrator import context, labels
+from orchestrator import context, disk, labels
 from orchestrator.engine import Engine, context_files
 from orchestrator.errors import EngineError, OrchestratorError, UsageError
 from orchestrator.model import Stack
@@ -92,22 +91,15 @@ def extra_ca(settings: Settings) -> str:
 
 def require_disk(settings: Settings, engine: Engine) -> None:
     """Refuses to begin a build that would fill the engine's disk; a remote engine's disk can't be seen from here."""
-    if not engine.is_local:
+    found = disk.free(engine.info(), local=engine.is_local)
+    if found is None:
         return
-    (free, folder), wanted = _free(engine), int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    (free, folder), wanted = found, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
     if free < wanted:
         raise OrchestratorError(
             f"only {size(free)} are free for images in {folder}; a build wants {size(wanted)}.",
             hint="free some (`docker system prune` removes what nothing uses), or lower BUILD_MIN_FREE.",
         )
-
-
-def _free(engine: Engine) -> tuple[int, Path]:
-    """The bytes that are free where a local engine keeps its images, and where that is."""
-    folder = Path(str(engine.info().get("DockerRootDir", "/")))
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free, folder
 
 
 def build(steps: Iterable[BuildImage], stack: Stack, settings: Settings, engine: Engine, report: Reporter) -> None:
@@ -174,10 +166,10 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
 
 def _full(engine: Engine, output: str) -> str:
     """The hint where the disk is full, "" otherwise. Not every program says so itself: venv swallows it."""
-    free, folder = _free(engine) if engine.is_local else (NEARLY_FULL, Path("/"))
-    if free >= NEARLY_FULL and "no space left" not in output.lower():
+    found = disk.free(engine.info(), local=engine.is_local)
+    if (found is None or found[0] >= NEARLY_FULL) and "no space left" not in output.lower():
         return ""
-    where = f" in {folder}, where {size(free)} are free" if engine.is_local else ""
+    where = f" in {found[1]}, where {size(found[0])} are free" if found else ""
     return f"the engine's disk is full{where}: `docker system prune` removes what nothing uses."
 
 

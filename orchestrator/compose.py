@@ -61,7 +61,11 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
     document |= {
         "volumes": [f"{m.volume}:{m.target}{':ro' if m.read_only else ''}" for m in spec.mounts],
     }
-    if spec.networks:
+    if len(spec.networks) > 1:
+        # Compose sorts them by name otherwise, and a container's first network is one of its properties.
+        first, *others = spec.networks
+        document["networks"] = {first: {"priority": 1}, **{name: {} for name in others}}
+    elif spec.networks:
         document["networks"] = list(spec.networks)
     else:
         document["network_mode"] = "none"
@@ -89,8 +93,8 @@ def _service(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
             "options": {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)},
         },
     }
-    if spec.healthcheck:
-        document["healthcheck"] = _healthcheck(spec.healthcheck)
+    # As in the create arguments: one that the image brings does not count.
+    document["healthcheck"] = _healthcheck(spec.healthcheck) if spec.healthcheck else {"disable": True}
     return document
 
 

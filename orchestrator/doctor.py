@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator import compose, exposure, ports, status
+from orchestrator import compose, disk, exposure, ports, status
 from orchestrator.agent.freshness import parse_age
 from orchestrator.deploy import due
 from orchestrator.engine import Engine, connect
@@ -63,7 +62,7 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     except OrchestratorError as error:
         yield "engine", False, error.message, error.hint
         return
-    yield "engine", True, f"{version['Version']} at {engine.host}, API {version['ApiVersion']}", ""
+    yield "engine", True, f"{version['Version']} at {engine.host}, API {version['ApiVersion']}", limits_hint(info)
     yield "disk", *_disk(settings, engine, info)
     stack = build_stack(settings)
     for name in ("PYTHON_IMAGE", "NGINX_IMAGE"):
@@ -80,6 +79,16 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     yield from _copies(session, observed)
     steps = due(session, observed)
     yield "drift", not steps, f"{len(steps)} steps to what the settings want", "see `plan`." if steps else ""
+
+
+def limits_hint(info: Mapping[str, Any]) -> str:
+    """What to do where the engine takes limits and does not keep them, as one without root does that may not use
+    control groups; "" where it keeps all of ours."""
+    kept = {"memory": "MemoryLimit", "cpus": "CpuCfsQuota", "pids": "PidsLimit"}
+    missing = [limit for limit, name in kept.items() if info.get(name) is False]
+    if not missing:
+        return ""
+    return f"it does not keep limits of {', '.join(missing)}: boot its machine with cgroup v2 and systemd."
 
 
 def _copies(session: Session, observed: Observed) -> Iterator[Check]:
@@ -119,10 +128,10 @@ def _compose_file(root: Path, environment: str, environ: Mapping[str, str]) -> C
 
 
 def _disk(settings: Settings, engine: Engine, info: Mapping[str, Any]) -> tuple[bool, str, str]:
-    folder = Path(str(info.get("DockerRootDir", "/")))
-    if not engine.is_local or not folder.exists():
-        return True, "on another host", ""
-    free, wanted = shutil.disk_usage(folder).free, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
+    found = disk.free(info, local=engine.is_local)
+    if found is None:
+        return True, "on another host, or out of this user's sight", ""
+    (free, folder), wanted = found, int(str(parse_size(settings.host.BUILD_MIN_FREE)))
     return free >= wanted, f"{size(free)} free in {folder}", "" if free >= wanted else "`docker system prune`."
 
 

@@ -1,6 +1,7 @@
 """The parts of the repository that a program writes: `python -m tests.generated`, or with `--check` only compares.
 
-`docker-compose.yml` has a verb of its own; here are `.env.example` and the README's lists of verbs and settings.
+`docker-compose.yml` has a verb of its own; here are `.env.example` and the README's lists: verbs, settings, and in
+what Compose's way may differ.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from orchestrator import arguments, checked, settings
 from orchestrator.model import SECRET_NAME
 from orchestrator.schema import Backup, Health, Host, Release, Replicate, Retain, Service
+from tests import equal
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -77,7 +79,7 @@ def keys() -> str:
 
 def readme(text: str) -> str:
     """The README with its generated parts as they should be."""
-    parts = {"verbs": verbs, "variables": variables, "keys": keys}
+    parts = {"verbs": verbs, "variables": variables, "keys": keys, "differences": equal.table}
     if (found := [match["part"] for match in MARK.finditer(text)]) != list(parts):
         raise SystemExit(
             f"README.md: places for {', '.join(parts)} are wanted, there are: {', '.join(found) or 'none'}"

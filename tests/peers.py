@@ -1,4 +1,4 @@
-"""What is got for the tests and benchmarks: base images, both versions of Compose, and Litestream."""
+"""What is got for the tests and benchmarks: base images, both versions of Compose, other engines, and Litestream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import docker
@@ -57,15 +57,8 @@ def compose_v1() -> list[str]:
 
 
 def compose_v2() -> list[str]:
-    """The command of Compose v2: got once from Debian 13's package, unpacked in a folder and not installed; OSError if
-    it is not to be had."""
-    cache = _cache("compose-v2")
-    if not (cache / COMPOSE_V2).is_file():
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                _get_compose_v2(Path(folder), cache)
-        except subprocess.CalledProcessError as error:
-            raise OSError(f"Compose v2 is not to be had: {error} {error.stderr}") from error
+    """The command of Compose v2, of Debian 13's package; OSError if it is not to be had."""
+    cache = unpacked("compose-v2", "trixie", ("docker-compose",))
     return _checked(str(cache / COMPOSE_V2), "2.")
 
 
@@ -94,13 +87,26 @@ def _checked(command: str, version: str) -> list[str]:
     return [command]
 
 
-def _get_compose_v2(folder: Path, cache: Path) -> None:
-    """The host's own mirror, asked for the next release; nothing of the machine's configuration is changed."""
+def unpacked(name: str, suite: str, packages: Sequence[str]) -> Path:
+    """A folder with packages of a suite of Debian's: got once, unpacked and not installed; OSError if they are not to
+    be had."""
+    cache = _cache(name)
+    if not cache.is_dir():
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                _get(Path(folder), cache, suite, packages)
+        except subprocess.CalledProcessError as error:
+            raise OSError(f"{name} is not to be had: {error} {error.stderr}") from error
+    return cache
+
+
+def _get(folder: Path, cache: Path, suite: str, packages: Sequence[str]) -> None:
+    """The host's own mirror, asked for another release; nothing of the machine's configuration is changed."""
     here = base_images.host_distribution().codename
     mirrors = [line for line in apt_sources.mirrors(apt_sources.read_sources(), here) if "security" not in line]
     if not mirrors or here != "bookworm":
         raise OSError(f"Debian 12's apt is needed for it, not {here} with {len(mirrors)} mirrors")
-    (folder / "sources.list").write_text(mirrors[0].replace(f" {here} ", " trixie ") + "\n")
+    (folder / "sources.list").write_text(mirrors[0].replace(f" {here} ", f" {suite} ") + "\n")
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     options = {
@@ -112,13 +118,14 @@ def _get_compose_v2(folder: Path, cache: Path) -> None:
         "APT::Sandbox::User": "root",
     }
     apt = ["apt-get", "-q", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
-    package = f"docker-compose:{ {'x86_64': 'amd64', 'aarch64': 'arm64'}[platform.machine()] }"
-    for command in ([*apt, "update"], [*apt, "download", package]):
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    wanted = [f"{package}:{machine}" for package in packages]
+    for command in ([*apt, "update"], [*apt, "download", *wanted]):
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    (archive,) = folder.glob("docker-compose_*.deb")
     part = cache.with_name(f"{cache.name}.{os.getpid()}")
     part.mkdir(parents=True)
-    subprocess.run(["dpkg", "-x", str(archive), str(part)], check=True, capture_output=True, text=True)
+    for archive in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", str(archive), str(part)], check=True, capture_output=True, text=True)
     if cache.exists():
         shutil.rmtree(part)
     else:

@@ -1,5 +1,5 @@
-"""`python -m tests.bench stack|release|kill|faults|snapshots|service [--write]`: measures, prints the tables; --write
-puts them into the README. The last four end with 1 when a row is not right."""
+"""`python -m tests.bench stack|release|kill|faults|snapshots|service|engines [--write]`: measures, prints the tables;
+--write puts them into the README. All but the first two end with 1 when a row is not right."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Measures, beside the peers, in one run."
     )
-    parser.add_argument(
-        "name", choices=("stack", "release", "kill", "faults", "snapshots", "service"), help="what to measure"
-    )
+    names = ("stack", "release", "kill", "faults", "snapshots", "service", "engines")
+    parser.add_argument("name", choices=names, help="what to measure")
     parser.add_argument("--rounds", type=int, default=7, help="stack, service: runs of each (7)")
     parser.add_argument("--releases", type=int, default=10, help="release: how many of each contender (10)")
     parser.add_argument("--rollbacks", type=int, default=3, help="release: how many `rollback`s (3)")
     parser.add_argument("--every", type=int, default=1, help="kill: after each Nth call only (1)")
     parser.add_argument("--jobs", type=int, default=2, help="kill, snapshots: scenarios at the same time (2)")
     parser.add_argument(
-        "--only", default="", help="kill, snapshots, service: scenarios or parts with this in their names (all)"
+        "--only", default="", help="kill, snapshots, service, engines: those with this in their names (all)"
     )
     parser.add_argument(
         "--requests", type=int, default=1_000_000, help="service: after which memory is looked at (1000000)"
@@ -45,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     # What was made goes again, however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     from tests import faults_apart, kill
-    from tests.bench import release, stack
+    from tests.bench import engines, release, stack
     from tests.bench.service import measure as service
     from tests.bench.snapshots import measure
 
@@ -58,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
         tables, right = measure.measured(options.jobs, options.only)
     elif options.name == "service":
         tables, right = service.measured(options.only, options.rounds, options.requests, options.links, options.clicks)
+    elif options.name == "engines":
+        tables, right = engines.measured(options.only)
     elif options.name == "faults":
         tables, right = faults_apart.measured()
     else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
+from tests import equal
 from tests.engine.conftest import MakeProject
 from tests.engine.stack import SERVICES, Project, until
 from tests.load import Load, lost
@@ -16,10 +16,15 @@ pytestmark = pytest.mark.engine
 HEALTHY = dict.fromkeys(SERVICES, "running healthy")
 
 
-@pytest.fixture(params=["v1", "v2"])
-def command(request: pytest.FixtureRequest) -> list[str]:
+@pytest.fixture(params=[equal.V1, equal.V2])
+def version(request: pytest.FixtureRequest) -> str:
     """Each version of Compose in turn."""
-    found: list[str] = request.getfixturevalue(f"compose_{request.param}")
+    return str(request.param)
+
+
+@pytest.fixture
+def command(request: pytest.FixtureRequest, version: str) -> list[str]:
+    found: list[str] = request.getfixturevalue(f"compose_{version}")
     return found
 
 
@@ -35,11 +40,17 @@ def healthy(project: Project) -> None:
     until(lambda: project.health() == HEALTHY, 60, f"all healthy: {project.health()}", 0.3)
 
 
-def test_a_fresh_checkout_comes_up_and_is_taken_over(project: Project, command: list[str]) -> None:
+def test_a_fresh_checkout_comes_up_equal_and_is_taken_over(
+    project: Project, stack: Project, command: list[str], version: str
+) -> None:
     assert not (project.root / ".env").exists()
     project.compose(command, "up", "-d", "--build")
     healthy(project)
     assert len(project.containers()) == 3
+    # The proof that the generated file says what the orchestrator does.
+    different, allowed = equal.compare(equal.documents(stack), equal.documents(project), version)
+    assert different == []
+    assert equal.stale(allowed, version) == [], "allowed, and not so"
     project.add("by-compose")
     volumes = project.volumes()
     assert {name.removeprefix(f"{project.name}_") for name in volumes} == {
@@ -116,36 +127,3 @@ def test_down_of_compose_takes_ours_away_and_keeps_the_data(project: Project, co
     assert project.volumes() == volumes
     project.run("deploy")
     assert project.has("kept")
-
-
-def test_both_ways_give_equal_containers(project: Project, stack: Project, command: list[str]) -> None:
-    """The proof that the generated file says what the orchestrator does."""
-    project.compose(command, "up", "-d", "--build")
-    healthy(project)
-    for service in SERVICES:
-        assert essence(project, service) == essence(stack, service), service
-
-
-def essence(project: Project, service: str) -> dict[str, object]:
-    """What of a container decides how it runs; names of the project and of the release taken out."""
-    attributes = project.one(service).attrs
-    config, host = attributes["Config"], attributes["HostConfig"]
-    kept = ("ReadonlyRootfs", "CapDrop", "SecurityOpt", "Memory", "MemorySwap", "NanoCpus", "PidsLimit", "Tmpfs")
-    found = {key: host[key] for key in (*kept, "RestartPolicy", "LogConfig")}
-    # Compose writes the same limit as a quota, or the other way round.
-    found["NanoCpus"] = host["NanoCpus"] or host["CpuQuota"] * 10_000
-    found["Privileged"], found["CapAdd"] = host["Privileged"], host["CapAdd"] or []
-    found |= {key: config[key] for key in ("User", "Healthcheck", "Cmd", "Entrypoint", "WorkingDir")}
-    found["Env"] = sorted(entry for entry in config["Env"] if not entry.startswith(("RELEASE=", "ENGINE=")))
-    found["StopTimeout"] = config.get("StopTimeout")
-    found["Mounts"] = sorted((m["Destination"], m["Name"], m["RW"], m["Type"]) for m in attributes["Mounts"])
-    found["Networks"] = sorted(attributes["NetworkSettings"]["Networks"])
-    found["Aliases"] = all(
-        service in (network["Aliases"] or [])
-        for name, network in attributes["NetworkSettings"]["Networks"].items()
-        if name != "none"
-    )
-    found["Ports"] = host["PortBindings"] or {}
-    text = json.dumps(found, sort_keys=True).replace(project.name, "PROJECT").replace(str(project.port), "PORT")
-    plain: dict[str, object] = json.loads(text)
-    return plain

@@ -135,7 +135,7 @@ def test_bad_authority_is_refused_before_the_build(root: Path, content: bytes | 
 
 def test_disk_that_is_nearly_full(root: Path) -> None:
     engine = MemoryEngine()
-    engine.facts = {"DockerRootDir": str(root / "not/there/yet")}
+    engine.facts = {"DockerRootDir": str(root)}
     settings = settings_of(root, BUILD_MIN_FREE="900000t")
     with pytest.raises(OrchestratorError, match=r"only .* are free for images in") as caught:
         build.require_disk(settings, engine)
@@ -145,7 +145,9 @@ def test_disk_that_is_nearly_full(root: Path) -> None:
         run(root, engine, BUILD_MIN_FREE="900000t")
     assert not engine.builds
     build.require_disk(settings_of(root, BUILD_MIN_FREE="1k"), engine)
-    engine.host = "ssh://user@server"
+    engine.facts = {"DockerRootDir": str(root / "of-docker-desktop-s-machine")}
+    build.require_disk(settings, engine)
+    engine.facts, engine.host = {"DockerRootDir": str(root)}, "ssh://user@server"
     build.require_disk(settings, engine)
 
 

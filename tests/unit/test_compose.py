@@ -1,8 +1,7 @@
-"""One model, two outputs: the Compose document and the Engine API's; each field must reach both."""
+"""One model, two outputs: the Compose document and the Engine API's, and what the first looks like."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 from typing import Any
 
@@ -10,53 +9,10 @@ import pytest
 import yaml
 
 from orchestrator import compose, create_args
-from orchestrator.model import Healthcheck, Mount, Port, ServiceSpec, Stack
+from orchestrator.model import Stack
 from orchestrator.settings import for_compose
 from orchestrator.stack import build_stack
-from tests.unit.stacks import APP, CHECK, ROOT, STACK, with_service
-
-#: A changed value for every field of a service.
-CHANGES: dict[str, Any] = {
-    "image": "other",
-    "user": "7:7",
-    "target": "other",
-    "folder": "../other",
-    "command": ("run",),
-    "environment": {"LOG_LEVEL": "debug"},
-    "mounts": (Mount("data", "/data", read_only=True),),
-    "networks": ("edge",),
-    "ports": (Port("127.0.0.2", "80", 8000),),
-    "depends_on": ("backup",),
-    "restart": "always",
-    "stop_grace_period": 1.0,
-    "memory": 1024**3,
-    "cpus": 2.0,
-    "pids": 9,
-    "tmpfs": {"/run": "size=1m"},
-    "healthcheck": replace(CHECK, interval=9.0),
-    "log_max_size": "1m",
-    "log_max_file": 9,
-    "migrate": ("other",),
-    "migrate_check": ("other",),
-    "migrate_files": ("other",),
-    "replicas": 2,
-}
-#: What does not reach one of them, and why.
-NOT_IN_COMPOSE = {
-    "migrate": "without the orchestrator the service migrates when it starts",
-    "migrate_check": "the same",
-    "migrate_files": "the same",
-}
-NOT_IN_THE_API = {
-    "image": "is handed over with the digest that was built",
-    "target": "says how the image is built",
-    "folder": "the same",
-    "depends_on": "is the order of the plan's steps",
-    "migrate": "is a container of its own",
-    "migrate_check": "the same",
-    "migrate_files": "the same",
-    "replicas": "are several containers",
-}
+from tests.unit.stacks import CHECK, ROOT, STACK, with_service
 
 
 def composed(stack: Stack) -> Any:
@@ -64,37 +20,7 @@ def composed(stack: Stack) -> Any:
 
 
 def created(stack: Stack) -> dict[str, Any]:
-    body = create_args.container_body(stack, stack.service("app"), image="i", image_id="id", release="r", number=1)
-    # The hash and the label that explains it change with everything: only what the engine acts on counts here.
-    return {key: value for key, value in body.items() if key != "Labels"}
-
-
-def test_every_field_is_changed_here() -> None:
-    assert CHANGES.keys() | {"name"} == {field.name for field in dataclasses.fields(ServiceSpec)}
-    assert all(getattr(APP, name) != value for name, value in CHANGES.items())
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_each_field_reaches_both(name: str) -> None:
-    changed = with_service("app", **{name: CHANGES[name]})
-    assert (composed(changed) != composed(STACK)) == (name not in NOT_IN_COMPOSE)
-    assert (created(changed) != created(STACK)) == (name not in NOT_IN_THE_API)
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_each_field_of_a_container_changes_the_hash(name: str) -> None:
-    changed = replace(APP, **{name: CHANGES[name]})
-    assert (create_args.config_hash(changed) != create_args.config_hash(APP)) == (name not in NOT_IN_THE_API)
-
-
-@pytest.mark.parametrize(
-    "change", [{"test": ("/other",)}, {"interval": 7.0}, {"timeout": 7.0}, {"start_period": 7.0}, {"retries": 7}]
-)
-def test_each_field_of_a_health_check_reaches_both(change: dict[str, Any]) -> None:
-    changed = with_service("app", healthcheck=replace(CHECK, **change))
-    assert composed(changed)["healthcheck"] != composed(STACK)["healthcheck"]
-    assert created(changed)["Healthcheck"] != created(STACK)["Healthcheck"]
-    assert {field.name for field in dataclasses.fields(Healthcheck)} >= change.keys()
+    return create_args.container_body(stack, stack.service("app"), image="i", image_id="id", release="r", number=1)
 
 
 def test_both_say_the_same() -> None:
@@ -117,10 +43,22 @@ def test_both_say_the_same() -> None:
     assert service["tmpfs"] == ["/tmp:size=64m"]
 
 
+def test_without_a_health_check_the_image_s_own_is_off() -> None:
+    changed = with_service("app", healthcheck=None)
+    assert composed(changed)["healthcheck"] == {"disable": True}
+    assert created(changed)["Healthcheck"] == {"Test": ["NONE"]}
+
+
 def test_no_network_is_none_and_not_the_default() -> None:
     document = compose.document(STACK)["services"]["backup"]
     assert document["network_mode"] == "none"
     assert "networks" not in document
+
+
+def test_the_first_network_is_the_first_for_compose_too() -> None:
+    proxy = compose.document(STACK)["services"]["proxy"]
+    assert proxy["networks"] == {"internal": {"priority": 1}, "edge": {}}
+    assert composed(STACK)["networks"] == ["internal"]
 
 
 def test_rendered_file_suits_both_versions_of_compose() -> None:
