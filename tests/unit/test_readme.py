@@ -149,6 +149,16 @@ def test_files_and_modules_that_are_named_are_there(path: Path) -> None:
     assert [name for name in sorted(modules) if importlib.util.find_spec(name) is None] == []
 
 
+def test_each_requirement_has_its_file_and_its_test() -> None:
+    rows = readme.rows(readme.section(TEXT, "What the brief asks for"))
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 16)]
+    for number, _, where, shown in rows:
+        codes = readme.code(f"{where} | {shown}")
+        named = [readme.ROOT / code for code in codes if "/" in code or "." in code]
+        assert all(path.exists() or any(path.parent.glob(path.name)) for path in named), number
+        assert any(path.name.startswith("test_") for path in named) or number == "15", number
+
+
 def test_a_translation_has_the_same_parts() -> None:
     levels = [level for level, _ in readme.headings(TEXT)]
     for path in readme.TRANSLATIONS:
