@@ -25,7 +25,6 @@ TYPED = {
     "http://127.0.0.1:8080/.api/import": '"dry_run": false',
     "python -m orchestrator exec app flask user add ed --generate": "Password: ",
     "python -m orchestrator exec app flask user list": "ed",
-    "python -m orchestrator exec app flask token list": "ci",
     "python -m orchestrator exec app sh": "",
     "python -m orchestrator exec backup cat /backups/metrics.prom >new && mv new golinks.prom": "",
     "python -m orchestrator status --watch": "no drift",
@@ -62,6 +61,9 @@ ELSEWHERE = {
         "tests/engine/test_readme.py::test_a_password_is_asked_for_and_tokens_have_a_last_day"
     ),
     "python -m orchestrator exec app flask token add ada --label ci --scopes read,write --expires 2027-01-31": (
+        "tests/engine/test_readme.py::test_a_password_is_asked_for_and_tokens_have_a_last_day"
+    ),
+    "python -m orchestrator exec app flask token list": (
         "tests/engine/test_readme.py::test_a_password_is_asked_for_and_tokens_have_a_last_day"
     ),
     "DOCKER_HOST=ssh://me@server python -m orchestrator deploy": (

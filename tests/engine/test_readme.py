@@ -41,17 +41,18 @@ def stack(checkout: Project) -> Project:
 
 
 def test_a_password_is_asked_for_and_tokens_have_a_last_day(stack: Project) -> None:
-    add, token = (command for command in ELSEWHERE if " flask " in command)
+    add, token, tokens = (command for command in ELSEWHERE if " flask " in command)
     words = add.removeprefix("python ").split()
     with terminal([sys.executable, *words], cwd=stack.root, env=stack.env) as screen:
         for question in ("Password: ", "Repeat for confirmation: "):
-            screen.until(question)
+            screen.until(question, 90)
             screen.type("correct horse battery\n")
-        screen.until("ada can sign in now, as admin")
+        screen.until("ada can sign in now, as admin", 90)
         assert screen.end() == 0
     code, output = run(token.replace("2027", "2099"), stack)
     assert code == 0, output
     assert "golinks_" in output
+    assert "2099-01-31" in run(tokens, stack)[1]
 
 
 @pytest.mark.parametrize("command", [command for command in TYPED if command.startswith(ENDLESS)])
