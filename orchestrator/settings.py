@@ -241,9 +241,8 @@ def read_file(root: Path, environment: str) -> File:
 
 
 def _refusal(problems: Problems) -> UsageError:
-    count = "one setting is" if len(problems) == 1 else f"{len(problems)} settings are"
     return UsageError(
-        f"{count} wrong.",
+        "one setting is wrong." if len(problems) == 1 else f"{len(problems)} settings are wrong.",
         hint="correct what is named above and run the command again; nothing was done.",
         detail=tuple(problems),
     )

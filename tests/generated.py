@@ -1,7 +1,8 @@
 """The parts of the repository that a program writes: `python -m tests.generated`, or with `--check` only compares.
 
 `docker-compose.yml` has a verb of its own; here are `.env.example` and the README's lists: verbs, settings, and in
-what Compose's way may differ.
+what Compose's way may differ. A translation of the README gets these lists, the figures and what the tour prints from
+the README.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from orchestrator import arguments, checked, settings
 from orchestrator.model import SECRET_NAME
 from orchestrator.schema import Backup, Health, Host, Release, Replicate, Retain, Service
 from tests import equal
+from tests import readme as document
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"(<!-- generated: (?P<part>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SHARED = re.compile(
+    r"<!-- (?P<part>(?:generated|figures): [a-z]+) -->\n.*?<!-- end -->|^```console\n.*?^```$", re.DOTALL | re.M
+)
 
 
 def verbs() -> str:
@@ -87,12 +92,27 @@ def readme(text: str) -> str:
     return MARK.sub(lambda match: match[1] + parts[match["part"]]() + match[3], text)
 
 
+def translation(text: str, name: str, english: str) -> str:
+    """A translation of the README, whose generated parts are those of `english`."""
+    ours, theirs = list(_SHARED.finditer(english)), list(_SHARED.finditer(text))
+    if [match["part"] for match in theirs] != [match["part"] for match in ours]:
+        raise SystemExit(
+            f"{name}: wanted are the parts of README.md: {', '.join(m['part'] or 'console' for m in ours)}"
+        )
+    parts = iter(ours)
+    return _SHARED.sub(lambda _: next(parts)[0], text)
+
+
 def main(argv: list[str]) -> int:
     stale = []
-    readme_path = ROOT / "README.md"
+    english = readme(document.read())
+    translations = {
+        path: translation(path.read_text(encoding="utf-8"), path.name, english) for path in document.TRANSLATIONS
+    }
     for path, wanted in (
         (ROOT / ".env.example", settings.env_example(ROOT)),
-        (readme_path, readme(readme_path.read_text(encoding="utf-8"))),
+        (document.README, english),
+        *translations.items(),
     ):
         if not path.is_file() or path.read_text(encoding="utf-8") != wanted:
             stale.append(path.name)

@@ -185,7 +185,7 @@ def test_tls(secure: TlsEngine, bare: Project) -> None:
 @pytest.mark.parametrize(
     ("folder", "changes", "said"),
     [
-        ("stranger", {}, "is not trusted"),
+        ("stranger", {}, "shows is not trusted"),
         ("unknown", {}, "does not accept our certificate"),
         ("nobody", {}, "does not accept our certificate"),
         ("mixed", {}, "are not a certificate and its key"),
@@ -194,7 +194,7 @@ def test_tls(secure: TlsEngine, bare: Project) -> None:
         ("good", {"DOCKER_HOST": "tcp://127.0.0.1:FREE"}, "no Docker engine answers at tcp://127.0.0.1:"),
         ("good", {"DOCKER_HOST": "tcp://127.0.0.2:PORT"}, "no Docker engine answers at tcp://127.0.0.2:"),
         ("good", {"DOCKER_HOST": "tcp://nosuch.invalid:2376"}, "there is no host nosuch.invalid"),
-        ("good", {"DOCKER_HOST": "tcp://localhost:PORT"}, "is not trusted"),
+        ("good", {"DOCKER_HOST": "tcp://localhost:PORT"}, "shows is not trusted"),
     ],
 )
 def test_what_is_wrong_with_tls(

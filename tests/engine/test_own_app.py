@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import readme
 from tests.engine.stack import SERVICES, Project, until
 
 pytestmark = pytest.mark.engine
@@ -45,19 +46,6 @@ def sign():
 """
 
 
-def guide() -> list[str]:
-    """The commands of the README's guide, in their order."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    part = text[text.index("## Your own app") :]
-    part = part[: part.index("\n## ", 5)]
-    return [
-        line.partition("#")[0].strip()
-        for block in re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
-        for line in block.splitlines()
-        if line.strip() and not line.startswith("#")
-    ]
-
-
 def test_the_guide(project: Project) -> None:
     shop = project.root.parent / f"guestbook-{project.name}"
     (shop / "guestbook" / "static").mkdir(parents=True)
@@ -87,7 +75,9 @@ def test_the_guide(project: Project) -> None:
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
-    init, deploy, copy, again, restart, plan, release, back, snapshot, listed = guide()
+    init, deploy, copy, again, restart, plan, release, back, snapshot, listed = readme.commands(
+        readme.section(readme.read(), "Your own app")
+    )
     assert run(init + " --yes").startswith("wrote config/production.toml")
     run(deploy)
     assert project.health() == dict.fromkeys(SERVICES, "running healthy")

@@ -73,7 +73,10 @@ STEP = {"stream": "Step 3/9 : RUN pip install flask"}
     ("messages", "hint"),
     [
         ([{"stream": "Step 1/9 : FROM ${NGINX_IMAGE} AS x"}, {"error": "pull access denied"}], "orchestrator setup"),
-        ([STEP, {"stream": "SSLError(1, CERTIFICATE_VERIFY_FAILED)"}, {"error": "returned 1"}], "BUILD_CA_FILE"),
+        (
+            [STEP, {"stream": "SSLError(1, CERTIFICATE_VERIFY_FAILED)"}, {"error": "returned 1"}],
+            "a proxy on the way shows its own certificate",
+        ),
         ([STEP, {"stream": "ERROR: No matching distribution found"}, {"error": "returned 1"}], "no such package"),
         ([STEP, {"error": "write /x: no space left on device"}], "docker system prune"),
         ([STEP, {"stream": "gcc: not found"}, {"error": "returned 1"}], "the failing step's own output"),

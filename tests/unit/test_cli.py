@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator import arguments, bootstrap, cli, errors
+from orchestrator import arguments, bootstrap, cli, command, errors
 from tests.unit.stacks import ROOT
 
 VERBS = (
@@ -63,7 +65,7 @@ def test_every_verb_has_help(verb: str, capsys: Capture) -> None:
 
 def test_no_verb_is_without_help() -> None:
     (action,) = (a for a in arguments.parser()._actions if isinstance(a, argparse._SubParsersAction))
-    assert set(action.choices) >= set(VERBS)
+    assert set(action.choices) == set(cli.VERBS)
     for name, made in action.choices.items():
         assert made.description, name
         for option in made._actions:
@@ -178,6 +180,15 @@ def test_error_as_a_document(capsys: Capture) -> None:
 def test_result_is_exactly_one_document(capsys: Capture) -> None:
     assert cli.main(["compose", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": "docker-compose.yml", "current": True}
+
+
+def test_a_compose_file_that_is_not_current(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    assert cli.main(["compose", "--check"]) == 1
+    assert "docker-compose.yml is not what the settings give" in capsys.readouterr().err
+    assert cli.main(["compose"]) == 0
+    assert cli.main(["compose", "--check"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - read, not bound
 def test_open_to_all_and_published(bind: str, environment: str) -> None:
     (warning,) = exposure.warnings(load(ROOT, environment, {"HTTP_BIND": bind, "HTTP_PORT": "8222"}))
     assert f"{bind}:8222" in warning
-    assert "AUTH=open" in warning
+    assert "may do everything in app (AUTH=open)" in warning
 
 
 @pytest.mark.parametrize("auth", ["password", "proxy"])

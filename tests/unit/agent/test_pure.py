@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.agent import source
 from orchestrator.agent.archive import sum_line
 from orchestrator.agent.errors import AgentError
 from orchestrator.agent.freshness import judge, parse_age
@@ -151,6 +153,12 @@ def test_which_file_systems_are_refused() -> None:
     assert not any(
         map(refused_filesystem, ("ext4", "xfs", "btrfs", "overlay", "tmpfs", "fuseblk", "fuse.fuse-overlayfs"))
     )
+
+
+def test_a_volume_on_one_of_them_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(source, "filesystem_type", lambda *_: "nfs4")
+    with pytest.raises(AgentError, match="The data is on a nfs4 file system"):
+        source.check_filesystem(tmp_path)
 
 
 def test_the_next_time() -> None:

@@ -50,7 +50,7 @@ def test_any_flipped_bit_is_refused(place: Place, snapshot: Snapshot) -> None:
         bad = bytearray(good)
         bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
         path.write_bytes(bad)
-        assert "sha256" in refused(place, snapshot)
+        assert "is not good: the sha256" in refused(place, snapshot)
     path.write_bytes(good)
     assert verify(place.backups, snapshot.snapshot, wait=0)["ok"]
 
@@ -152,7 +152,7 @@ def test_a_disk_full_at_any_point_leaves_nothing(
 def test_too_little_space_is_told_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     make_database(place.data / "links.db")
     monkeypatch.setattr(store, "RESERVE", 1 << 60)
-    with pytest.raises(AgentError, match="not enough space") as caught:
+    with pytest.raises(AgentError, match="There is not enough space for this") as caught:
         place.take()
     assert caught.value.code == "full"
 
