@@ -84,7 +84,7 @@ KINDS = (
     Kind("Debian 12's"),
     Kind("Debian 13's", "trixie"),
     Kind("Debian unstable's", "sid"),
-    Kind("Debian unstable's, images in containerd's store", "sid", ("--feature=containerd-snapshotter",)),
+    Kind("Debian unstable's, images in containerd's store", "sid", ("--feature=containerd-snapshotter=true",)),
     Kind("Debian unstable's, without root", "sid", rootless=True),
 )
 
