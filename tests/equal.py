@@ -51,8 +51,8 @@ DIFFERENCES: tuple[Difference, ...] = (
             "NetworkSettings.Networks.*.Aliases.PROJECT*",
             "NetworkSettings.Networks.*.Aliases.ID*",
         ),
-        "a container of ours is named after its release, since two of them run side by side for a while; v1 makes the id "
-        "an alias and v2 the name, by which containers are found without that, too",
+        "a container of ours is named after its release, since two of them run side by side for a while; v1 makes the "
+        "id an alias and v2 the name, by which containers are found without that, too",
     ),
     Difference(
         "container",
