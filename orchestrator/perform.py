@@ -45,6 +45,8 @@ from orchestrator.steps import (
 PROOF, TRY_AGAIN = 5.0, 0.2
 #: Seconds that one call of the engine waits for a drain.
 DRAIN_CALL = 5
+#: Seconds from its start that a container that gives way to the release that serves may be kept waiting for that.
+GIVES_WAY_FOR = 5.0
 #: Seconds within which a port that was handed over must answer.
 PORT_ANSWERS = 10.0
 
@@ -276,13 +278,12 @@ def wait_healthy(name: str, timeout: float, engine: Engine, say: Callable[[str],
     if container.healthy:
         return
     _fail_if_ended(container, engine, say)
-    for event, code in engine.events(name, container.started, timeout):
-        if event == "health_status: healthy":
-            return
-        if event in ("die", "oom", "destroy"):
-            raise _ended(container, "137" if event == "oom" else code, engine, say)
-        if event == "health_status: unhealthy":
-            break
+    if _turned_healthy(container, min(timeout, GIVES_WAY_FOR), engine, say):
+        return
+    # On a machine that is busy with other things it would never get its turn.
+    _weigh(name, create_args.CPU_SHARES, engine)
+    if _turned_healthy(container, timeout, engine, say):
+        return
     document = engine.inspect(name)
     container = state.parse_container(document)
     if container.healthy:
@@ -291,6 +292,18 @@ def wait_healthy(name: str, timeout: float, engine: Engine, say: Callable[[str],
     probe = state.last_probe(document)
     evidence = (f"its probe says: {probe[-500:]}",) if probe else ("its probe has not answered once.",)
     raise OrchestratorError(f"{container.service} did not become healthy.", detail=evidence + _log(name, engine))
+
+
+def _turned_healthy(
+    container: state.ObservedContainer, timeout: float, engine: Engine, say: Callable[[str], None]
+) -> bool:
+    """Whether it does, in these seconds from its start; raises when it ends."""
+    for event, code in engine.events(container.name, container.started, timeout):
+        if event in ("die", "oom", "destroy"):
+            raise _ended(container, "137" if event == "oom" else code, engine, say)
+        if event.startswith("health_status: "):
+            return event == "health_status: healthy"
+    return False
 
 
 def _fail_if_ended(container: state.ObservedContainer, engine: Engine, say: Callable[[str], None]) -> None:

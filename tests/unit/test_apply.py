@@ -129,6 +129,16 @@ def test_container_that_has_ended_already_is_not_waited_for() -> None:
     assert not [call for call in target.calls[-2:] if call.startswith("events")]
 
 
+def test_one_that_takes_long_gets_its_full_share_of_the_processors() -> None:
+    target = deployed()
+    target.named(LIVE).health = "starting"
+    target.scripts[LIVE] = Script(health="starting")
+    with pytest.raises(OrchestratorError, match="did not become healthy"):
+        wait_healthy(LIVE, 60, target)
+    waits = [call for call in target.calls if call.split()[0] in ("events", "set_cpu_shares")][-3:]
+    assert waits == [f"events {LIVE}", f"set_cpu_shares {LIVE}", f"events {LIVE}"]
+
+
 def test_failed_migration_stops_before_the_candidate_starts() -> None:
     target = deployed()
     job = "shop-app-20261124t101602-ddddddd-migrate"
