@@ -10,14 +10,17 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
+from itertools import zip_longest
 
 from flask import g, request
 from markupsafe import Markup
 
-from service.texts import uk
+from service.texts import uk, uk_problems
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "uk": "Українська"}
 TABLES: Mapping[str, Mapping[str, str]] = {"uk": uk.TEXTS}
+PROBLEMS: Mapping[str, Mapping[str, str]] = {"uk": uk_problems.PROBLEMS}
 COOKIE = "language"
 MONTHS = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
@@ -26,6 +29,8 @@ MONTHS = {
 # A space that does not break: Ukrainian groups digits by it.
 GROUPS = {"en": ",", "uk": "\u00a0"}
 NUMBER = re.compile(r"\d+", re.ASCII)
+PLACE = re.compile(r"(?<!{){(\w+)}(?!})")
+MEMBERS = re.compile(r"(\w+): ((?:(?!; \w+: ).)+)", re.DOTALL)
 
 
 def language() -> str:
@@ -51,13 +56,46 @@ def count(text: str, n: int, **values: object) -> Markup:
 
 
 def problem(text: str) -> Markup:
-    """What is wrong with a field, as `service.fields` and `service.links` say it: numbers in it stand as {n}."""
-    numbers = NUMBER.findall(text)
-    pattern = NUMBER.sub("{n}", text)
-    found = TABLES.get(language(), {}).get(pattern)
-    if found is None or len(numbers) != 1:
-        return Markup.escape(TABLES.get(language(), {}).get(text, text))
-    return Markup.escape(found.replace("{n}", number(int(numbers[0]))))
+    """What is wrong, as all of the service says it in English: a sentence, or what goes on after a field's name."""
+    return Markup.escape(_problem(text, language()))
+
+
+def _problem(text: str, to: str) -> str:
+    whole = TABLES.get(to, {}).get(text)
+    if whole is not None or to not in TABLES:
+        return whole or text
+    for pattern, translation in _patterns(to):
+        if found := pattern.fullmatch(text):
+            said = PLACE.split(translation)
+            said[1::2] = [_value(name, found[name], to) for name in said[1::2]]
+            return "".join(said)
+    # Of a line, by its members; see `InvalidLinkError`.
+    if members := MEMBERS.findall(text):
+        return "; ".join(f"{name}: {_problem(wrong, to)}" for name, wrong in members)
+    return text
+
+
+def _value(name: str, value: str, to: str) -> str:
+    if name == "n":
+        return number(int(value))
+    return _problem(value, to) if name == "problem" else value
+
+
+@cache
+def _patterns(to: str) -> list[tuple[re.Pattern[str], str]]:
+    """The texts with places as what they match, those with most words of their own first."""
+    texts = {text: said for table in (TABLES[to], PROBLEMS[to]) for text, said in table.items() if "|" not in text}
+    ordered = sorted(texts, key=lambda text: -len(PLACE.sub("", text)))
+    return [(_pattern(text), texts[text]) for text in ordered if PLACE.sub("", text).strip()]
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = PLACE.split(text)
+    places = (f"(?P<{name}>{NUMBER.pattern if name == 'n' else '.+'})" for name in parts[1::2])
+    return re.compile(
+        "".join(part for pair in zip_longest(map(re.escape, parts[::2]), places, fillvalue="") for part in pair),
+        re.DOTALL,
+    )
 
 
 def translated(text: str, to: str) -> str:
