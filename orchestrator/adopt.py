@@ -24,6 +24,8 @@ PLACES = {context.NGINX: "/etc/nginx/", "config/probe": "/usr/local/bin/probe"}
 
 def adopt(observed: Observed, session: Session, images: Mapping[str, Image]) -> Observed:
     """The same with the mark of our image on each proxy of another tool that is as good as ours."""
+    if not session.stack.proxied:
+        return observed
     stack, engine, wanted = session.stack, session.engine, images["proxy"]
     foreign = [
         c

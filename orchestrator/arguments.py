@@ -192,8 +192,12 @@ def parser() -> argparse.ArgumentParser:
     made = verb("down", "stop and remove containers and networks", "Data and images stay.")
     made.add_argument("--volumes", action="store_true", help="delete the volumes too: the data AND its snapshots")
     verb("doctor", "check this machine and the stack, and say what to do about each finding")
-    made = verb("compose", "write docker-compose.yml from the settings", "For use without the orchestrator.")
-    made.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is not current")
+    made = verb(
+        "compose",
+        "write docker-compose.yml from the settings",
+        "And, for development, a second file: for use without the orchestrator.",
+    )
+    made.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not current")
     made = verb(
         "completion",
         "print a script that completes this command line in a shell",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from pathlib import Path
 from orchestrator import context, disk, labels
 from orchestrator.engine import Engine, context_files
 from orchestrator.errors import EngineError, OrchestratorError, UsageError
-from orchestrator.model import Stack
+from orchestrator.model import ServiceSpec, Stack
 from orchestrator.report import Reporter, size
 from orchestrator.schema import size as parse_size
 from orchestrator.settings import Settings
@@ -35,13 +36,21 @@ def recipes(stack: Stack, root: Path, engine: Engine) -> dict[str, context.Recip
         for image in context.base_images(root, (str(spec.target) for spec in targets.values()), stack.build.args)
     }
     found = {
-        name: context.recipe(root, str(spec.target), stack.build.args, allowed, base_ids, spec.migrate_files)
+        name: context.recipe(
+            root, str(spec.target), stack.build.args, allowed, base_ids, spec.migrate_files, _mounted(spec, root)
+        )
         for name, spec in targets.items()
     }
     for name, folder in folders.items():
         ids = {image: engine.image_id(image) for image in context.folder_bases(folder, stack.build.args)}
-        found[name] = context.folder_recipe(folder, stack.build.args, context_files(folder), ids)
+        mounted = _mounted(stack.service(name), folder)
+        found[name] = context.folder_recipe(folder, stack.build.args, context_files(folder), ids, mounted)
     return found
+
+
+def _mounted(spec: ServiceSpec, root: Path) -> tuple[str, ...]:
+    """What of the checkout a service sees instead of its image's, relative to where that is built from."""
+    return tuple(os.path.relpath(bind.source, root) for bind in spec.binds)
 
 
 def images_of(stack: Stack, made: Mapping[str, context.Recipe], engine: Engine) -> dict[str, Image]:

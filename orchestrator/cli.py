@@ -200,19 +200,18 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def compose(options: argparse.Namespace) -> int:
-    from orchestrator.compose import FILE, render
-    from orchestrator.settings import for_compose
-    from orchestrator.stack import build_stack
+    from orchestrator.compose import files, stale
 
-    text = render(build_stack(for_compose(command.ROOT, options.environment, os.environ)))
-    path = command.ROOT / FILE
-    current = path.is_file() and path.read_text(encoding="utf-8") == text
-    if options.check and not current:
-        raise OrchestratorError(f"{FILE} is not what the settings give", hint=f"run `{PROGRAM} compose`.")
-    if not current:
-        path.write_text(text, encoding="utf-8")
+    texts = files(command.ROOT, os.environ)
+    old = stale(command.ROOT, texts)
+    if options.check and old:
+        raise OrchestratorError(f"{old[0]} is not what the settings give", hint=f"run `{PROGRAM} compose`.")
+    for name in old:
+        (command.ROOT / name).write_text(texts[name], encoding="utf-8")
     return command.answer(
-        options, {"file": FILE, "current": current}, f"{FILE} is current" if current else f"wrote {FILE}"
+        options,
+        {"files": list(texts), "written": old},
+        f"wrote {', '.join(old)}" if old else f"current: {', '.join(texts)}",
     )
 
 

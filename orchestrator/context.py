@@ -107,6 +107,18 @@ def files_below(root: Path, sources: Iterable[str], allowed: frozenset[str]) -> 
     )
 
 
+def covered(files: Iterable[str], mounted: Iterable[str], named: Iterable[str]) -> frozenset[str]:
+    """The files that a container sees as they are in the checkout, where `mounted` is, so that it needs no other image
+    when they change. One that a Dockerfile names by itself decides what the image has besides, such as requirements."""
+    prefixes = tuple("" if path == "." else path for path in mounted)
+    kept = {name.strip("/").removeprefix("./") for name in named}
+    return frozenset(
+        name
+        for name in files
+        if name not in kept and any(not p or name == p or name.startswith(p + "/") for p in prefixes)
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one target is built: its digest, its base images and its files (paths relative to the root). `fixed` is the
@@ -128,8 +140,10 @@ def recipe(
     allowed: frozenset[str],
     base_ids: Mapping[str, str],
     migrate_files: tuple[str, ...] = (),
+    mounted: tuple[str, ...] = (),
 ) -> Recipe:
-    """`allowed` are the paths that `.dockerignore` lets through; `base_ids` maps base images to ids ("" if absent)."""
+    """`allowed` are the paths that `.dockerignore` lets through; `base_ids` maps base images to ids ("" if absent).
+    What is `mounted` over the image's files does not count."""
     text = (root / DOCKERFILE).read_text(encoding="utf-8")
     head, stages = parse_dockerfile(text)
     chain = needed(stages, target)
@@ -148,7 +162,8 @@ def recipe(
     parts += [("\n".join(stage.instructions) + "\n").encode() for stage in chain]
     parts += [f"base {base_ids.get(image, '')}\n".encode() for image in images]
     settable = [name for name in files if reloadable(name)]
-    parts += [_counted(root, name) for name in files if name not in settable]
+    uncounted = covered(files, mounted, (source for stage in chain for source in stage.sources)) | set(settable)
+    parts += [_counted(root, name) for name in files if name not in uncounted]
     fixed = hashlib.sha256(b"".join(parts))
     digest = fixed.copy()
     for name in settable:
@@ -164,15 +179,23 @@ def recipe(
     )
 
 
-def folder_recipe(root: Path, args: Mapping[str, str], allowed: frozenset[str], base_ids: Mapping[str, str]) -> Recipe:
+def folder_recipe(
+    root: Path,
+    args: Mapping[str, str],
+    allowed: frozenset[str],
+    base_ids: Mapping[str, str],
+    mounted: tuple[str, ...] = (),
+) -> Recipe:
     """How the image of a folder with a Dockerfile of its own is made: of all its files that its .dockerignore lets
-    through, whatever that Dockerfile does with them."""
+    through, whatever that Dockerfile does with them, but for those that are `mounted`."""
     text = read_dockerfile(root)
     images = folder_bases(root, args)
     files = tuple(sorted(name for name in allowed if (root / name).is_file() and name != DOCKERFILE))
     parts = [text.encode(), *(f"base {base_ids.get(image, '')}\n".encode() for image in images)]
     parts += [f"arg {name}={args[name]}\n".encode() for name in sorted(args.keys() - UNCOUNTED_ARGS) if name in text]
-    parts += [_counted(root, name) for name in files]
+    _, stages = parse_dockerfile(text)
+    uncounted = covered(files, mounted, (source for stage in stages.values() for source in stage.sources))
+    parts += [_counted(root, name) for name in files if name not in uncounted]
     return Recipe("", hashlib.sha256(b"".join(parts)).hexdigest()[:12], images, files)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator import labels
 from orchestrator.errors import OrchestratorError
-from orchestrator.model import SECRET_NAME, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
+from orchestrator.model import SECRET_NAME, Bind, Healthcheck, Mount, Network, Port, ServiceSpec, Stack, Volume
 
 #: The engine's own weight of a container's processor time, and that of one that starts or stops beside the release
 #: that serves, which comes first where processors are scarce.
@@ -36,6 +36,9 @@ def fingerprint(spec: ServiceSpec) -> dict[str, Any]:
     ):
         # Which image it is, is known by the image's id; the others change nothing in a container.
         del document[elsewhere]
+    if not spec.binds:
+        # As before there were any: a container of an older version of ours is still right.
+        del document["binds"]
     document["environment"] = {key: _masked(key, value) for key, value in spec.environment.items()}
     normal: dict[str, Any] = json.loads(json.dumps(document, sort_keys=True))
     return normal
@@ -60,7 +63,7 @@ def restored(document: Mapping[str, Any], today: ServiceSpec, image: str) -> tup
         plain: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in document.items()
-            if key not in ("environment", "mounts", "ports", "healthcheck")
+            if key not in ("environment", "mounts", "binds", "ports", "healthcheck")
         }
         check = document["healthcheck"]
         spec = dataclasses.replace(
@@ -70,6 +73,7 @@ def restored(document: Mapping[str, Any], today: ServiceSpec, image: str) -> tup
             folder="",
             environment=environment,
             mounts=tuple(Mount(**mount) for mount in document["mounts"]),
+            binds=tuple(Bind(**bind) for bind in document.get("binds", ())),
             ports=tuple(Port(**port) for port in document["ports"]),
             healthcheck=check and Healthcheck(**check | {"test": tuple(check["test"])}),
             **plain,
@@ -153,7 +157,8 @@ def host_config(stack: Stack, spec: ServiceSpec) -> dict[str, Any]:
                 "ReadOnly": mount.read_only,
             }
             for mount in spec.mounts
-        ],
+        ]
+        + [{"Type": "bind", "Source": b.source, "Target": b.target, "ReadOnly": True} for b in spec.binds],
         "NetworkMode": network_names(stack, spec)[0] if spec.networks else "none",
         "PortBindings": {f"{p.target}/tcp": [{"HostIp": p.bind, "HostPort": p.published}] for p in spec.ports},
         "RestartPolicy": {"Name": spec.restart},

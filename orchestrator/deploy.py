@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator import build, create_args, exposure, history, lock, restore
+from orchestrator import build, create_args, exposure, history, lock, mounted, proxy, restore
 from orchestrator.adopt import adopt
 from orchestrator.agent.serving import FILE as SERVING
 from orchestrator.agent.serving import Serving
@@ -50,6 +50,7 @@ def due(session: Session, observed: Observed) -> tuple[Step, ...]:
 
 def plan(session: Session) -> dict[str, Any]:
     """What a deployment would do now, and why, and its warnings, if any; changes nothing."""
+    mounted.require(session.stack, session.engine)
     steps = due(session, session.engine.observe(session.stack.project))
     for warning in exposure.warnings(session.settings):
         session.report.warn(warning)
@@ -194,6 +195,7 @@ def deploy(session: Session, *, no_build: bool = False) -> dict[str, Any]:
 
     def work(run: _Run) -> None:
         stack, engine, report = session.stack, session.engine, session.report
+        mounted.require(stack, engine)
         images, run.builds = _images(session)
         if run.builds and not no_build:
             build.build(run.builds, stack, session.settings, engine, report)
@@ -211,6 +213,7 @@ def rollback(session: Session, wanted: str = "", confirm: Callable[[str], None] 
 
     def work(run: _Run) -> None:
         stack, engine, report = session.stack, session.engine, session.report
+        proxy.required(stack, "to go back to a release")
         observed = engine.observe(stack.project)
         live = live_container(stack, observed)
         if live is None:

@@ -18,7 +18,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.report import Reporter, size, table
 from orchestrator.schema import size as parse_size
 from orchestrator.session import Session
-from orchestrator.settings import Settings, for_compose, load
+from orchestrator.settings import Settings, load
 from orchestrator.stack import build_stack
 from orchestrator.state import Observed
 
@@ -55,7 +55,7 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
     found = exposure.warnings(settings)
     beyond = "set HTTP_BIND=127.0.0.1, or let people sign in." if found else ""
     yield "exposure", not found, "; ".join(found) or "nobody gets in who must not, by these settings", beyond
-    yield _attempt("compose file", lambda: _compose_file(root, environment, environ))
+    yield _attempt("compose files", lambda: _compose_files(root, environ))
     try:
         engine = connect(settings.engine_environment)
         version, info = engine.version(), engine.info()
@@ -70,7 +70,7 @@ def _checks(root: Path, environment: str, environ: Mapping[str, str]) -> Iterato
         has = bool(engine.image_id(image))
         yield name, has, f"{image} is {'there' if has else 'not on the engine'}", "" if has else "run `setup`."
     observed = engine.observe(stack.project)
-    yield _port(settings, engine, observed)
+    yield _port(settings, engine, observed, stack.front)
     for container in (c for spec in stack.services for c in observed.of(spec.name)):
         well = container.healthy or container.health == "starting"
         hint = "" if well else f"see `logs {container.service}`; `deploy` puts it right."
@@ -113,18 +113,11 @@ def _attempt(name: str, check: Callable[[], Check]) -> Check:
         return name, False, error.message, error.hint
 
 
-def _compose_file(root: Path, environment: str, environ: Mapping[str, str]) -> Check:
-    path = root / compose.FILE
-    current = path.is_file() and path.read_text(encoding="utf-8") == compose.render(
-        build_stack(for_compose(root, "production", environ))
-    )
-    del environment  # the file is production's, whatever is looked at
-    return (
-        "compose file",
-        current,
-        f"{compose.FILE} is {'' if current else 'not '}current",
-        "" if current else "run `compose`.",
-    )
+def _compose_files(root: Path, environ: Mapping[str, str]) -> Check:
+    texts = compose.files(root, environ)
+    old = compose.stale(root, texts)
+    found = f"not current: {', '.join(old)}" if old else f"current: {', '.join(texts)}"
+    return "compose files", not old, found, "run `compose`." if old else ""
 
 
 def _disk(settings: Settings, engine: Engine, info: Mapping[str, Any]) -> tuple[bool, str, str]:
@@ -135,10 +128,10 @@ def _disk(settings: Settings, engine: Engine, info: Mapping[str, Any]) -> tuple[
     return free >= wanted, f"{size(free)} free in {folder}", "" if free >= wanted else "`docker system prune`."
 
 
-def _port(settings: Settings, engine: Engine, observed: Observed) -> Check:
+def _port(settings: Settings, engine: Engine, observed: Observed, front: str) -> Check:
     address, port = settings.host.HTTP_BIND, settings.host.HTTP_PORT
-    if any(container.running for container in observed.of("proxy")):
-        return "port", True, f"{address}:{port} is the proxy's", ""
+    if any(container.running for container in observed.of(front)):
+        return "port", True, f"{address}:{port} is the {front}'s", ""
     for summary in engine.publishing(port):
         return "port", False, f"{port} is held by container {summary['Names'][0][1:]}", "set HTTP_PORT to a free one."
     if not engine.is_local:

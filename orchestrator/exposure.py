@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from msgspec.structs import asdict
 
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, only_here
 
 
 def warnings(settings: Settings) -> list[str]:
     """One sentence for each service that is open to all while the proxy is published beyond this machine."""
     bind = settings.host.HTTP_BIND
-    if _only_here(bind):
+    if only_here(bind):
         return []
     found = []
     for name, service in asdict(settings.services).items():
@@ -21,10 +19,3 @@ def warnings(settings: Settings) -> list[str]:
             reached = f"{bind}:{settings.host.HTTP_PORT}"
             found.append(f"everybody who reaches {reached} may do everything in {name} ({variable}={value})")
     return found
-
-
-def _only_here(bind: str) -> bool:
-    try:
-        return ip_address(bind).is_loopback
-    except ValueError:
-        return False

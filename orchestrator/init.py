@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.detect import Found, look
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.settings import read_file
+from orchestrator.settings import ENVIRONMENTS, read_file
 
 CONFIG = "config/production.toml"
 USER = "10001:10001"
@@ -156,12 +156,32 @@ def listed(command: str) -> str:
 
 
 def development(answers: Answers) -> str:
-    """The text of config/development.toml: the same app, in a project and with data of its own."""
-    return f"""extends = "production"
+    """The text of config/development.toml: the same app, in a project and with data of its own; where the Dockerfile is
+    ours, with its folder mounted."""
+    text = f"""extends = "production"
 project = {quoted(answers.project + "-development")}
 
 [host]
 HTTP_PORT = "8081"
+
+[services.backup]
+replicas = 0
+"""
+    if not answers.module:
+        return text
+    # The image is the one that our Dockerfile describes.
+    inside = answers.build.split("/")[0] not in (".", "..")
+    source = f"./{answers.build}/" if inside else f"{answers.build}/"
+    command = ["flask", "--app", answers.module, "run", "--debug", "--host", "0.0.0.0", "--port", answers.port]  # noqa: S104
+    return f"""{text}
+[services.app]
+command = {json.dumps(command)} # reloads what was changed, and answers errors with a debugger
+
+[services.app.volumes]
+{quoted(source)} = "/app:ro"
+
+[services.proxy]
+replicas = 0
 """
 
 
@@ -231,7 +251,8 @@ def init(
             files[folder / ".dockerignore"] = DOCKERIGNORE
     kept = _write(files)
     try:
-        read_file(root, "production")  # what was written must be right
+        for environment in ENVIRONMENTS:
+            read_file(root, environment)  # what was written must be right
     except UsageError:
         _restore(files, kept)
         raise

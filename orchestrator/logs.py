@@ -27,7 +27,7 @@ TAIL = 200
 
 def containers(session: Session, observed: Observed, service: str | None) -> tuple[ObservedContainer, ...]:
     """The containers of one service, or of all; UsageError names the services there are."""
-    names = [spec.name for spec in session.stack.services]
+    names = [spec.name for spec in session.stack.services if spec.replicas]
     if service is not None and service not in names:
         raise UsageError(f"there is no service {service!r}.", hint=f"one of: {', '.join(names)}.")
     found = tuple(c for name in names if service in (None, name) for c in observed.of(name))

@@ -24,6 +24,7 @@ def is_of_restore(text: str) -> bool:
 
 def maintenance(session: Session, wanted: str | None) -> dict[str, Any]:
     """Turns it "on" or "off", or only tells (None). The file that is its mark outlives restarts and deployments."""
+    proxy.required(session.stack, "to answer 503 meanwhile")
     observed = session.engine.observe(session.stack.project)
     since = observed.proxy.maintenance.strip()
     running = [container for container in observed.of("proxy") if container.running]

@@ -49,6 +49,15 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Bind:
+    """A folder or file of the checkout at an absolute path, read-only. `source` is absolute, or relative to the
+    checkout when the stack is built for a Compose file."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Port:
     """`published` on the host's address `bind` leads to `target` in the container."""
 
@@ -77,7 +86,8 @@ class ServiceSpec:
 
     No networks means none at all, not the engine's default. `migrate` is the command that brings the database to the
     image's schema, or empty; `migrate_check` tells by its exit code whether that has anything to do (0 no, 3 yes),
-    and `migrate_files` are what it is made of.
+    and `migrate_files` are what it is made of. No `replicas` of the backup service: its image takes snapshots, but no
+    container waits to do so.
     """
 
     name: str
@@ -88,6 +98,7 @@ class ServiceSpec:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    binds: tuple[Bind, ...] = ()
     networks: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     depends_on: tuple[str, ...] = ()
@@ -131,7 +142,8 @@ class Build:
 
 @dataclass(frozen=True)
 class Stack:
-    """Everything that `deploy` makes. `upstream` names the service that the proxy sends requests to."""
+    """Everything that `deploy` makes. `upstream` names the service that the proxy sends requests to; it is published
+    itself where there is no proxy."""
 
     project: str
     environment: str
@@ -159,6 +171,16 @@ class Stack:
             if volume.key == key:
                 return volume
         raise KeyError(key)
+
+    @property
+    def proxied(self) -> bool:
+        """Whether there is a proxy. Without one, a release takes the place of the one before, and has no history."""
+        return any(service.name == "proxy" for service in self.services)
+
+    @property
+    def front(self) -> str:
+        """The service that is published."""
+        return "proxy" if self.proxied else self.upstream
 
     @property
     def data_volume(self) -> Volume:

@@ -86,11 +86,16 @@ def without_rehearsal(observed: Observed) -> Observed:
     return replace(observed, containers=kept, scratch=frozenset())
 
 
-def _orphans(stack: Stack, observed: Observed, now: datetime) -> tuple[Step, ...]:
-    names = {service.name for service in stack.services}
+def _unwanted(stack: Stack, observed: Observed) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Steps that stop, and that remove, the containers of services that the stack does not have."""
+    names = {service.name for service in stack.services if service.replicas}
     orphans = tuple(c for c in observed.containers if not c.oneoff and c.service not in names)
     cause = "orphan: the stack has no such service"
-    steps = stop_steps(None, orphans, cause) + remove_steps(orphans, cause)
+    return stop_steps(None, orphans, cause), remove_steps(orphans, cause)
+
+
+def _orphans(stack: Stack, observed: Observed, now: datetime, unwanted: tuple[Step, ...]) -> tuple[Step, ...]:
+    steps = unwanted
     steps += _left_overs(observed, now, labels.ROLE_AGENT) + rehearsal_left(observed)
     wanted = {network.name for network in stack.networks}
     return steps + tuple(
@@ -127,6 +132,15 @@ def _in_order(
     return steps + late + app.part.finish + proxy.finish + backup.finish
 
 
+def _in_place(app: AppPlan, backup: Part, unwanted: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Without a proxy: the new one has the port of the old one, so it starts when that has stopped. So does what may
+    have had the port until now, a proxy that is `unwanted`."""
+    steps = app.hooks_before + app.part.prepare + backup.prepare
+    steps += app.migration.start + app.migration.wait + backup.start
+    steps += unwanted + app.part.start + app.part.wait + app.hooks_after
+    return steps + backup.wait + app.part.finish + backup.finish
+
+
 def reconcile(
     stack: Stack, observed: Observed, images: Mapping[str, Image], now: datetime | None = None, *, again: str = ""
 ) -> Plan:
@@ -139,12 +153,14 @@ def reconcile(
     network_steps, fresh = _networks(stack, observed)
     live = live_containers(stack, observed)
     prefer = frozenset(container.name for container in live if container.healthy)
-    app_spec, proxy_spec, backup_spec = (stack.service(name) for name in (stack.upstream, "proxy", "backup"))
+    app_spec, backup_spec = stack.service(stack.upstream), stack.service("backup")
     found = sort_containers(stack, app_spec, images[app_spec.name], observed.of(app_spec.name), fresh, prefer)
-    if again:
-        proxy = revive_proxy(stack, proxy_spec, observed)
+    if not stack.proxied:
+        proxy = ProxyPlan(Part(), "", "", serves=False)
+    elif again:
+        proxy = revive_proxy(stack, stack.service("proxy"), observed)
     else:
-        proxy = plan_proxy(stack, proxy_spec, images["proxy"], observed, fresh)
+        proxy = plan_proxy(stack, stack.service("proxy"), images["proxy"], observed, fresh)
     agent = images["backup"].reference
     wanted = frozenset(image.id for image in images.values())
     image = images[app_spec.name]
@@ -160,22 +176,28 @@ def reconcile(
         wanted=wanted,
         again=again,
     )
-    if again:
+    if not backup_spec.replicas:
+        backup = Part()
+    elif again:
         backup = _revived(stack, backup_spec, observed)
     else:
         backup_found = sort_containers(stack, backup_spec, images["backup"], observed.of("backup"), fresh)
         backup = replace_in_place(stack, backup_spec, images["backup"], backup_found, app.release)
     record: tuple[Step, ...] = ()
-    if app.fresh:
+    if app.fresh and stack.proxied:
         superfluous = history.superfluous([*observed.proxy.records, app.record.file])
         record = (RecordRelease(proxy.last, "", record=app.record, superfluous=superfluous),)
     steps = _left_overs(observed, now, labels.ROLE_STEP) + network_steps + _volumes(stack, observed)
-    steps += _in_order(stack, app, proxy, backup, record)
-    steps += _orphans(stack, observed, now) + app.prune
-    serving = bool(live) and proxy.serves
-    return Plan(
-        steps, release=app.release, previous=app.previous, serving=serving, record=app.record if app.fresh else None
-    )
+    stops, removes = _unwanted(stack, observed)
+    if stack.proxied:
+        steps += _in_order(stack, app, proxy, backup, record)
+        removes = stops + removes
+    else:
+        steps += _in_place(app, backup, stops)
+    steps += _orphans(stack, observed, now, removes) + app.prune
+    serving = bool(live) and (proxy.serves or not stack.proxied)
+    noted = app.record if record else None
+    return Plan(steps, release=app.release, previous=app.previous, serving=serving, record=noted)
 
 
 def _revived(stack: Stack, spec: ServiceSpec, observed: Observed) -> Part:

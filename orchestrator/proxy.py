@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.errors import UsageError
+from orchestrator.model import Stack
+
 FOLDER = "/etc/nginx/upstream"
 FILE = "upstream.conf"
 PATH = f"{FOLDER}/{FILE}"
@@ -29,6 +32,15 @@ class Volume:
     maintenance: str = ""
     config: tuple[str, str] | tuple[()] = ()
     records: Mapping[str, str] = field(default_factory=dict)
+
+
+def required(stack: Stack, what: str) -> None:
+    """Raises UsageError where the stack has no proxy, which is needed `what` for."""
+    if not stack.proxied:
+        raise UsageError(
+            f"{stack.project} has no proxy, and it takes one {what}.",
+            hint="it is a verb for production; see `services.proxy.replicas`.",
+        )
 
 
 def parse_volume(files: Mapping[str, bytes], records_folder: str) -> Volume:

@@ -10,6 +10,7 @@ from orchestrator.diff import short
 from orchestrator.drift import reasons
 from orchestrator.model import ServiceSpec, Stack
 from orchestrator.services import (
+    INTERRUPTS,
     Sorted,
     create,
     next_number,
@@ -33,9 +34,6 @@ from orchestrator.steps import (
     UseProxyConfig,
     WaitHealthy,
 )
-
-#: What the plan says of the only step that clients notice.
-INTERRUPTS = "; interrupts for a moment"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from orchestrator import create_args, history, labels, proxy
 from orchestrator.diff import short
 from orchestrator.model import ServiceSpec, Stack
 from orchestrator.proxy_plan import proof
-from orchestrator.services import Sorted, create, next_number, remove_steps, revive, stop_steps, wait_timeout
+from orchestrator.services import (
+    INTERRUPTS,
+    Sorted,
+    create,
+    next_number,
+    remove_steps,
+    revive,
+    stop_steps,
+    wait_timeout,
+)
 from orchestrator.state import Observed, ObservedContainer
 from orchestrator.steps import (
     CreateContainer,
@@ -218,21 +227,27 @@ def plan_app(
         migration = _migration(stack, spec, image, release, has_data=has_data, agent=agent, previous=previous)
         prepare = (*migration.prepare, *prepare)
     left = "another one is right" if found.keep else "is replaced"
-    serving = bool(live) and live[0].release != release and proxy_serves
+    serving = bool(live) and live[0].release != release and (proxy_serves or not stack.proxied)
     last = next(reversed(history.good(observed.records)), "")
     # One whose run was killed before it was proven is as good as new.
-    fresh = not found.keep or release != last
+    fresh = not found.keep or (stack.proxied and release != last)
     stops = any(c.running for c in found.others)
     restarts = any(isinstance(step, StartContainer | JoinNetwork) for part in parts for step in part.start)
-    write, switch = _traffic(stack, observed, names, proxy_container, stops=stops, restarts=restarts)
+    write: tuple[Step, ...] = ()
+    switch: tuple[Step, ...] = ()
+    if stack.proxied:
+        write, switch = _traffic(stack, observed, names, proxy_container, stops=stops, restarts=restarts)
+    # What has the port itself stops first.
+    first = tuple(c for c in found.others if not stack.proxied or (c.spec or {}).get("ports"))
+    afterwards = tuple(c for c in found.others if c not in first)
     drain = Drain(proxy_container, "", timeout=stack.releases.drain_timeout)
     return AppPlan(
         migration=migration,
         part=Part(
             prepare,
-            tuple(step for part in parts for step in part.start),
+            stop_steps(spec, first, left + INTERRUPTS) + tuple(step for part in parts for step in part.start),
             tuple(step for part in parts for step in part.wait),
-            stop_steps(spec, found.others, left) + remove_steps(found.others, left),
+            stop_steps(spec, afterwards, left) + remove_steps(found.others, left),
         ),
         write=write,
         switch=switch,
@@ -270,8 +285,9 @@ def _previous(observed: Observed, live: tuple[ObservedContainer, ...], release: 
 def _prune(stack: Stack, observed: Observed, wanted: frozenset[str], now: datetime) -> tuple[Step, ...]:
     """Images of the stack that no rollback needs and nothing runs, nor their configuration. `wanted` are what this plan
     takes. One that was never released may be just built, by somebody who waits for the lock: it stays for a while.
-    Without a proxy there is no history to be read (after `down`), which is not to say that there is none."""
-    if not observed.records:
+    Without a proxy there is no history to be read (after `down`), which is not to say that there is none; but for a
+    stack that has none."""
+    if not observed.records and stack.proxied:
         return ()
     used = {container.image_id for container in observed.containers} | set(observed.proxy.config[1:])
     latest = {i for reference, i in observed.images.items() if reference.endswith(":latest")}

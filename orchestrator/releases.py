@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator import history
+from orchestrator import history, proxy
 from orchestrator.deploy import present_images
 from orchestrator.diff import short
 from orchestrator.release import live_container
@@ -23,6 +23,7 @@ def releases(session: Session) -> dict[str, Any]:
     """The history, newest first. `changes` is against the release that served before; `image_present` says whether
     `rollback` can go back to it."""
     engine, stack = session.engine, session.stack
+    proxy.required(stack, "to keep a history of releases")
     observed = engine.observe(stack.project)
     live = live_container(stack, observed)
     present = present_images(observed, engine)

@@ -126,7 +126,8 @@ def recover(session: Session, observed: Observed) -> None:
     with report.step("put right a restore that was killed"), undisturbed():
         hosts = proxy.upstream_hosts(observed.upstream)
         run = _Restore(session, observed, "", ())
-        run.apps = tuple(c for c in observed.of(session.stack.upstream) if c.name in hosts)
+        apps = observed.of(session.stack.upstream)
+        run.apps = tuple(c for c in apps if c.name in hosts) if session.stack.proxied else apps[-1:]
         # The killed run's last request to stop one may still be under way: ours waits for its end.
         for name in engine.mounting(run.volume):
             engine.stop_container(name, run.grace(name))

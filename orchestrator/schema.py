@@ -45,7 +45,8 @@ Project = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$")]
 PortText = Annotated[str, Meta(pattern=r"^([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$")]
 Address = Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|::1?|[0-9a-f:]+:[0-9a-f]*)$")]
 ImageName = Annotated[str, Meta(pattern=r"^[a-z0-9][\w./:@-]*$")]
-VolumeKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+#: A volume's key, or a path of the checkout as Compose tells one from the other: by its first characters.
+VolumeKey = Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_]*|\.{1,2}/[^:]*)$")]
 #: rclone's way to say a folder: the name of a remote, then a path there.
 RemotePath = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,29}:[\w./@+=-]*$")]
 AgeKey = Annotated[str, Meta(pattern=r"^age1[02-9ac-hj-np-z]{58}$")]
@@ -82,7 +83,14 @@ class Service(Struct, frozen=True, kw_only=True):
     user: Annotated[str, _means("numeric user and group, not root", r"^[1-9]\d*:\d+$")]
     port: Annotated[Annotated[int, Meta(ge=1, le=65535)] | None, _means("the port that it listens on")] = None
     command: Annotated[list[str], _means("instead of the image's own command")] = []
-    replicas: Annotated[int, Meta(ge=1, le=16), _means("containers of it at the same time; of the app alone")] = 1
+    replicas: Annotated[
+        int,
+        Meta(ge=0, le=16),
+        _means(
+            "containers of it at the same time; more than one of `app` alone. 0, but not in production: without `proxy`"
+            " the app is published itself, on this machine alone; without `backup` only the verbs take snapshots"
+        ),
+    ] = 1
     migrate: Annotated[list[str], _means("run once before a new image of it starts")] = []
     migrate_check: Annotated[
         list[str],
@@ -109,7 +117,10 @@ class Service(Struct, frozen=True, kw_only=True):
     ] = ""
     volumes: Annotated[
         dict[VolumeKey, VolumePath],
-        _means('volumes and where they are mounted; `":ro"` behind the path: read-only'),
+        _means(
+            'volumes and where they are mounted; `":ro"` behind the path: read-only. `"./code" = "/app:ro"`, but not '
+            "in production: a folder of the checkout, for the app, instead of what its image has there"
+        ),
     ] = {}
     memory: Annotated[Size, _means("memory limit, without swap")]
     cpus: Annotated[float, Meta(gt=0, le=1024), _means("processor limit, in cores")]
@@ -123,6 +134,14 @@ class Service(Struct, frozen=True, kw_only=True):
             raise ValueError("needs one of `target`, `build` and `image`")
         if self.health.path is not None and self.port is None:
             raise ValueError("needs `port`, since `health.path` is asked there")
+        for source in binds(self):
+            if not self.volumes[source].endswith(":ro"):
+                raise ValueError(f'`volumes` must have {source} read-only: "{self.volumes[source]}:ro"')
+
+
+def binds(service: Service) -> list[str]:
+    """The paths of the checkout that a service has mounted."""
+    return [key for key in service.volumes if key.startswith(".")]
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -133,6 +152,14 @@ class Services(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.proxy.replicas > 1 or self.backup.replicas > 1:
             raise ValueError("only `app` may have more than one of `replicas`")
+        if not self.app.replicas:
+            raise ValueError("`app` must have at least one of `replicas`")
+        if not self.proxy.replicas and (self.app.replicas > 1 or self.app.port is None):
+            raise ValueError(
+                "without a `proxy`, `app` needs its `port` and has one of `replicas`, since it is published"
+            )
+        if binds(self.proxy) or binds(self.backup):
+            raise ValueError("only `app` may have folders of the checkout among its `volumes`")
         at = {path.removesuffix(":ro"): key for key, path in self.backup.volumes.items()}
         if SNAPSHOTS not in at or at.get(SOURCE) not in self.app.volumes:
             raise ValueError(

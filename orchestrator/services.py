@@ -20,6 +20,9 @@ from orchestrator.steps import (
     WaitHealthy,
 )
 
+#: What the plan says of a step that clients notice.
+INTERRUPTS = "; interrupts for a moment"
+
 
 @dataclass(frozen=True)
 class Sorted:

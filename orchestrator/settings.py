@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from msgspec.structs import asdict, replace
 from orchestrator.checked import checked, keys
 from orchestrator.errors import UsageError
 from orchestrator.model import SECRET_NAME, masked
-from orchestrator.schema import Backup, File, Host, Release, Service, Services
+from orchestrator.schema import Backup, File, Host, Release, Service, Services, binds
 
 ENVIRONMENTS = ("production", "development")
 _VARIABLE = re.compile(
@@ -235,9 +236,30 @@ def read_file(root: Path, environment: str) -> File:
                 problems.add(file.where(key), path, value, text)
 
         found = checked(file.merged(), File, problem)
+        if found is not None and environment == "production":
+            problems += [
+                f"{file.name}: {text}; say so in another environment" for text in _only_elsewhere(found.services)
+            ]
         if found is not None and not problems:
             return found
     raise _refusal(problems)
+
+
+def _only_elsewhere(services: Services) -> list[str]:
+    """What production must not be."""
+    found = [
+        f"services.app.volumes: {path} is of this machine, of which nothing is mounted" for path in binds(services.app)
+    ]
+    off = [name for name, service in asdict(services).items() if not service.replicas]
+    return found + [f"services.{name}.replicas = 0: it is needed" for name in off]
+
+
+def only_here(bind: str) -> bool:
+    """Whether an address is of this machine alone."""
+    try:
+        return ip_address(bind).is_loopback
+    except ValueError:
+        return False
 
 
 def _refusal(problems: Problems) -> UsageError:
@@ -263,6 +285,11 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
         raise _refusal(problems) from None
     host, origin = _host(file.project, file.host, root, environment, env_file, environ, problems)
     services = _interpolated(file.services, dict(env_file.values) | dict(environ), where, problems)
+    if host and not services.proxy.replicas and not only_here(host.HTTP_BIND):
+        told = (
+            "must be of this machine alone, such as 127.0.0.1: no proxy is before the app, and a debugger runs any code"
+        )
+        problems.add(origin["HTTP_BIND"], "HTTP_BIND", host.HTTP_BIND, told)
     if problems or host is None:
         raise _refusal(problems)
     from_file = {k: v for k, v in env_file.values.items() if k.startswith("DOCKER_")}
@@ -285,7 +312,8 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
 
 
 def for_compose(root: Path, environment: str, environ: Mapping[str, str] | None = None) -> Settings:
-    """The same settings with the host's variables left as `${NAME:-default}`, for `docker-compose.yml`.
+    """The same settings with the host's variables left as `${NAME:-default}`, and paths relative to the checkout, for
+    `docker-compose.yml`.
 
     A webhook that `.env` or `environ` sets decides that the file has a network for it, and then it must be set.
     """
@@ -293,12 +321,18 @@ def for_compose(root: Path, environment: str, environ: Mapping[str, str] | None 
     defaults = {name: str(key.default) for name, key in keys(Host).items() if not key.required}
     defaults |= {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
     values = {name: f"${{{name}:-{defaults[name]}}}" for name in keys(Host)}
+    if environment != "production":
+        # As `load` names it.
+        base = read_file(root, "production").project
+        values["COMPOSE_PROJECT_NAME"] = f"${{COMPOSE_PROJECT_NAME:-{base}}}-{environment}"
+    if not file.services.proxy.replicas:
+        values["HTTP_BIND"] = "127.0.0.1"
     if environ is not None:
         given = dict(read_env_file(root / ".env", Problems()).values) | dict(environ)
         if given.get("BACKUP_WEBHOOK_URL"):
             values["BACKUP_WEBHOOK_URL"] = "${BACKUP_WEBHOOK_URL:?it was set when this file was generated}"
     host = Host(**values)
-    return Settings(root, environment, host, file.services, file.backup, file.release)
+    return Settings(Path(), environment, host, file.services, file.backup, file.release)
 
 
 def used_variables(services: Services) -> dict[str, str]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 from msgspec.structs import asdict
 
-from orchestrator.model import SOURCE, Build, Healthcheck, Mount, Network, Port, Releases, ServiceSpec, Stack, Volume
-from orchestrator.schema import Health, Service
+from orchestrator.model import (
+    SOURCE,
+    Bind,
+    Build,
+    Healthcheck,
+    Mount,
+    Network,
+    Port,
+    Releases,
+    ServiceSpec,
+    Stack,
+    Volume,
+)
+from orchestrator.schema import Health, Service, binds
 from orchestrator.settings import Settings
 
 #: The app's only network has no way out; the proxy is on both. The backup service has none, or a way out of its own.
@@ -31,6 +44,14 @@ def _mounts(service: Service) -> tuple[Mount, ...]:
     return tuple(
         Mount(volume=key, target=path.removesuffix(":ro"), read_only=path.endswith(":ro"))
         for key, path in service.volumes.items()
+        if key not in binds(service)
+    )
+
+
+def _binds(settings: Settings, service: Service) -> tuple[Bind, ...]:
+    return tuple(
+        Bind(os.path.normpath(settings.root / source), service.volumes[source].removesuffix(":ro"))
+        for source in binds(service)
     )
 
 
@@ -45,6 +66,7 @@ def _spec(settings: Settings, name: str, service: Service, **more: object) -> Se
         "command": tuple(service.command),
         "environment": dict(service.environment),
         "mounts": _mounts(service),
+        "binds": _binds(settings, service),
         "restart": service.restart,
         "stop_grace_period": service.stop_grace_period,
         "memory": service.memory,
@@ -66,14 +88,13 @@ def build_stack(settings: Settings) -> Stack:
     project = host.COMPOSE_PROJECT_NAME
     app_port, proxy_port = services.app.port or 8000, services.proxy.port or 8080
     app = _spec(settings, "app", services.app, networks=(INTERNAL,))
-    proxy = _spec(
-        settings,
-        "proxy",
-        services.proxy,
-        networks=(INTERNAL, EDGE),
-        ports=(Port(host.HTTP_BIND, host.HTTP_PORT, proxy_port),),
-        depends_on=("app",),
-    )
+    front: tuple[ServiceSpec, ...] = ()
+    if services.proxy.replicas:
+        ports = (Port(host.HTTP_BIND, host.HTTP_PORT, proxy_port),)
+        proxy = _spec(settings, "proxy", services.proxy, networks=(INTERNAL, EDGE), ports=ports, depends_on=("app",))
+        front = (proxy,)
+    else:
+        app = replace(app, networks=(INTERNAL, EDGE), ports=(Port(host.HTTP_BIND, host.HTTP_PORT, app_port),))
     schedule = {
         "BACKUP_SCHEDULE": settings.backup.schedule,
         "BACKUP_RETAIN": " ".join(f"{rule}={count}" for rule, count in asdict(settings.backup.retain).items()),
@@ -106,11 +127,11 @@ def build_stack(settings: Settings) -> Stack:
         backup = replace(
             backup, mounts=tuple(replace(m, read_only=m.read_only and m.target != SOURCE) for m in backup.mounts)
         )
-    keys = dict.fromkeys(mount.volume for service in (app, proxy, backup) for mount in service.mounts)
+    keys = dict.fromkeys(mount.volume for service in (app, *front, backup) for mount in service.mounts)
     return Stack(
         project=project,
         environment=settings.environment,
-        services=(app, proxy, backup),
+        services=(app, *front, backup),
         networks=(
             Network(INTERNAL, f"{project}_{INTERNAL}", internal=True),
             Network(EDGE, f"{project}_{EDGE}", internal=False),

@@ -56,7 +56,7 @@ def status(session: Session, max_age: timedelta | None = None) -> dict[str, Any]
     absent = [
         {"name": spec.name, "container": "", "state": "absent", "health": "none", "release": "", "restarts": 0}
         for spec in stack.services
-        if spec.name not in present
+        if spec.replicas and spec.name not in present
     ]
     last = last_snapshot(listed.result())
     return {

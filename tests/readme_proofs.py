@@ -85,6 +85,16 @@ ELSEWHERE = {
         "tests/engine/test_offsite.py::test_copies_come_back_on_a_bare_host"
     ),
     "docker-compose up -d": "tests/engine/test_compose.py::test_a_fresh_checkout_comes_up_equal_and_is_taken_over",
+    "python -m orchestrator -e development deploy": (
+        "tests/engine/test_development.py::test_a_change_of_code_is_served_and_needs_no_deployment"
+    ),
+    "python -m orchestrator -e development logs -f": (
+        "tests/engine/test_development.py::test_an_error_opens_the_debugger_and_its_correction_closes_it"
+    ),
+    "python -m orchestrator -e development down": "tests/engine/test_development.py::test_production_is_not_touched",
+    "docker-compose -f docker-compose.yml -f config/docker-compose.development.yml up --build": (
+        "tests/engine/test_development.py::test_the_compose_way"
+    ),
 }
 
 _UV = "needs uv, and what it writes is what the package index has on that day"

@@ -1,5 +1,5 @@
-"""`python -m tests.bench stack|release|kill|faults|snapshots|service|engines [--write]`: measures, prints the tables;
---write puts them into the README. All but the first two end with 1 when a row is not right."""
+"""`python -m tests.bench stack|release|kill|faults|snapshots|service|engines|development [--write]`: measures, prints
+the tables; --write puts them into the README. All but the first two end with 1 when a row is not right."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Measures, beside the peers, in one run."
     )
-    names = ("stack", "release", "kill", "faults", "snapshots", "service", "engines")
+    names = ("stack", "release", "kill", "faults", "snapshots", "service", "engines", "development")
     parser.add_argument("name", choices=names, help="what to measure")
-    parser.add_argument("--rounds", type=int, default=7, help="stack, service: runs of each (7)")
+    parser.add_argument("--rounds", type=int, default=7, help="stack, service, development: runs of each (7)")
     parser.add_argument("--releases", type=int, default=10, help="release: how many of each contender (10)")
     parser.add_argument("--rollbacks", type=int, default=3, help="release: how many `rollback`s (3)")
     parser.add_argument("--every", type=int, default=1, help="kill: after each Nth call only (1)")
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     # What was made goes again, however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     from tests import faults_apart, kill
-    from tests.bench import engines, release, stack
+    from tests.bench import development, engines, release, stack
     from tests.bench.service import measure as service
     from tests.bench.snapshots import measure
 
@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
         tables, right = service.measured(options.only, options.rounds, options.requests, options.links, options.clicks)
     elif options.name == "engines":
         tables, right = engines.measured(options.only)
+    elif options.name == "development":
+        tables, right = development.measured(options.rounds)
     elif options.name == "faults":
         tables, right = faults_apart.measured()
     else:

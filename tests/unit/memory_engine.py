@@ -374,6 +374,8 @@ class MemoryEngine(Engine):
             made = Container(self._id(), name, body, image_id, self._time(), networks)
             made.files = dict(self.image_files.get(image_id, {}))
             for mount in body.get("HostConfig", {}).get("Mounts") or []:
+                if mount.get("Type") == "bind":
+                    continue
                 volume = self.volumes.setdefault(mount["Source"], {})
                 if mount["Target"] == proxy.FOLDER and not volume:
                     volume[proxy.FILE] = DEFAULT_UPSTREAM.encode()

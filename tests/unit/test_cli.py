@@ -179,7 +179,10 @@ def test_error_as_a_document(capsys: Capture) -> None:
 
 def test_result_is_exactly_one_document(capsys: Capture) -> None:
     assert cli.main(["compose", "--check", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": "docker-compose.yml", "current": True}
+    assert json.loads(capsys.readouterr().out) == {
+        "files": ["docker-compose.yml", "config/docker-compose.development.yml"],
+        "written": [],
+    }
 
 
 def test_a_compose_file_that_is_not_current(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from orchestrator import compose, create_args
-from orchestrator.model import Stack
+from orchestrator.model import Bind, Stack
 from orchestrator.settings import for_compose
 from orchestrator.stack import build_stack
 from tests.unit.stacks import CHECK, ROOT, STACK, with_service
@@ -40,6 +42,14 @@ def test_both_say_the_same() -> None:
     assert service["security_opt"] == host["SecurityOpt"] == ["no-new-privileges:true"]
     assert service["logging"]["options"] == host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert (service["volumes"], host["Mounts"][0]["Source"]) == (["data:/data"], "shop_data")
+    mounted = with_service("app", binds=(Bind("code", "/code"), Bind("../more", "/more")))
+    assert composed(mounted)["volumes"][1:] == ["./code:/code:ro", "../more:/more:ro"]
+    assert created(mounted)["HostConfig"]["Mounts"][1] == {
+        "Type": "bind",
+        "Source": "code",
+        "Target": "/code",
+        "ReadOnly": True,
+    }
     assert service["tmpfs"] == ["/tmp:size=64m"]
 
 
@@ -117,3 +127,56 @@ def test_a_webhook_set_when_the_file_is_written_gets_its_network() -> None:
     assert "network_mode" not in backup
     assert backup["environment"]["BACKUP_WEBHOOK_URL"].startswith("${BACKUP_WEBHOOK_URL:?")
     assert "s3cret" not in compose.render(stack)
+
+
+def in_development() -> tuple[Stack, Stack]:
+    made = (build_stack(for_compose(ROOT, environment)) for environment in ("production", "development"))
+    return next(made), next(made)
+
+
+def test_the_second_file_has_what_is_different_in_development() -> None:
+    base, other = in_development()
+    changes = compose.override(base, other)
+    assert changes["services"]["proxy"] == changes["services"]["backup"] == {"profiles": ["production"]}
+    app, wanted = changes["services"]["app"], compose.document(other)["services"]["app"]
+    assert app["ports"] == ["127.0.0.1:${HTTP_PORT:-8081}:8000"], "whatever HTTP_BIND says"
+    assert app["volumes"] == ["./service:/opt/app/service:ro"]
+    assert app["command"] == wanted["command"]
+    # As Compose merges: tables and lists grow, the rest is replaced.
+    below = compose.document(base)["services"]["app"]
+    merged: dict[str, Any] = dict(below)
+    for key, value in app.items():
+        before = below.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            merged[key] = {**before, **value}
+        elif isinstance(value, list) and isinstance(before, list) and key != "command":
+            merged[key] = [*before, *value]
+        else:
+            merged[key] = value
+    assert merged == wanted
+
+
+def test_nothing_of_production_is_named_by_both_files() -> None:
+    """`down -v` with both must not find production's volumes."""
+    base, other = in_development()
+    changes, document = compose.override(base, other), compose.document(base)
+    for kind in ("volumes", "networks"):
+        assert changes[kind].keys() == document[kind].keys()
+        names = [entry["name"] for entry in changes[kind].values()]
+        assert all(name.startswith("${COMPOSE_PROJECT_NAME:-golinks}-development_") for name in names)
+    assert changes["services"]["app"]["image"] == "${COMPOSE_PROJECT_NAME:-golinks}-development-app"
+
+
+def test_both_files_are_written(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    shutil.copy(ROOT / "config/production.toml", tmp_path / "config")
+    texts = compose.files(tmp_path, {})
+    assert list(texts) == [compose.FILE], "no development, no file for it"
+    shutil.copy(ROOT / "config/development.toml", tmp_path / "config")
+    texts = compose.files(tmp_path, {})
+    assert compose.stale(tmp_path, texts) == [compose.FILE, compose.DEVELOPMENT]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    assert compose.stale(tmp_path, texts) == []
+    (tmp_path / compose.DEVELOPMENT).write_text("# older\n")
+    assert compose.stale(tmp_path, texts) == [compose.DEVELOPMENT]

@@ -261,3 +261,44 @@ def test_a_folder_with_a_dockerfile_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").unlink()
     with pytest.raises(UsageError, match="there is no Dockerfile to build from"):
         made()
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("service/views/home.py", False),
+        ("service/templates/base.html", False),
+        ("service/new.py", False),
+        ("service/requirements.txt", True),
+        ("config/probe", True),
+        ("config/gunicorn.conf.py", True),
+    ],
+)
+def test_what_is_mounted_needs_no_other_image(root: Path, file: str, *, counts: bool) -> None:
+    """Requirements are named by the Dockerfile itself: they decide what else is in the image."""
+
+    def digest(mounted: tuple[str, ...] = ("service",)) -> str:
+        return context.recipe(root, "app", ARGS, context_files(root), IDS, (), mounted).digest
+
+    before, whole = digest(), digest(())
+    assert before != whole, "an image that lacks its code's count is no production image"
+    with (root / file).open("a") as text:
+        text.write("\n# changed\n")
+    assert (digest() != before) == counts
+    assert digest(()) != whole
+    assert digest(("elsewhere", "../x", "serv")) == digest(())
+
+
+def test_a_folder_that_is_mounted_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\nCOPY requirements.txt ./\nCOPY . .\n")
+    for name in ("code.py", "requirements.txt"):
+        (tmp_path / name).write_text("1")
+
+    def digest() -> str:
+        return context.folder_recipe(tmp_path, ARGS, context_files(tmp_path), IDS, (".",)).digest
+
+    before = digest()
+    (tmp_path / "code.py").write_text("2")
+    assert digest() == before
+    (tmp_path / "requirements.txt").write_text("2")
+    assert digest() != before

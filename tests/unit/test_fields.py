@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from orchestrator import compose, create_args, model
-from orchestrator.model import Mount, Network, Port, ServiceSpec, Stack, Volume
+from orchestrator.model import Bind, Mount, Network, Port, ServiceSpec, Stack, Volume
 from tests.unit.stacks import APP, CHECK, PROXY, STACK, with_releases, with_service
 
 COMPOSE, API, HASH = "the Compose document", "the create arguments", "the hash"
@@ -66,6 +66,9 @@ CASES: dict[str, Change] = {
     "ServiceSpec.command": app(command=("run",)),
     "ServiceSpec.environment": app(environment={"LOG_LEVEL": "debug"}),
     "ServiceSpec.mounts": app(mounts=()),
+    "ServiceSpec.binds": app(binds=(Bind("code", "/code"),)),
+    "Bind.source": app(binds=(Bind("../other", "/code"),)),
+    "Bind.target": app(binds=(Bind("code", "/other"),)),
     "ServiceSpec.networks": app(networks=("edge",)),
     "ServiceSpec.ports": app(ports=(Port("127.0.0.2", "80", 8000),)),
     "ServiceSpec.depends_on": app(depends_on=("backup",)),

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from orchestrator import settings
-from orchestrator.compose import render
+from orchestrator.compose import DEVELOPMENT, files, render
 from orchestrator.detect import look
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.init import init
+from orchestrator.model import Bind
 from orchestrator.stack import build_stack
 from tests.unit.stacks import ROOT
 
@@ -72,7 +73,14 @@ def test_with_the_suggestions_alone(root: Path, shop: Path) -> None:
     # All of it is right: both environments, and a compose file.
     production = settings.load(root, "production", {})
     assert production.host.COMPOSE_PROJECT_NAME == "guest-book"
-    assert settings.load(root, "development", {}).host.COMPOSE_PROJECT_NAME == "guest-book-development"
+    development = build_stack(settings.load(root, "development", {}))
+    assert development.project == "guest-book-development"
+    # The Dockerfile is ours, so it is known where the app's code is in the image.
+    assert development.service("app").binds == (Bind(str(shop), "/app"),)
+    assert "WORKDIR /app" in (shop / "Dockerfile").read_text()
+    assert development.service("app").command[:4] == ("flask", "--app", "web.main:server", "run")
+    assert not development.proxied
+    assert "../Guest Book:/app:ro" in files(root, {})[DEVELOPMENT]
     text = render(build_stack(settings.for_compose(root, "production")))
     assert "context: ../Guest Book" in text
     assert "static_files" not in text
@@ -101,6 +109,8 @@ def test_answers(root: Path, shop: Path) -> None:
     assert sum(question.startswith("It must be a port") for question in questions) == 2
     assert not any("gunicorn" in question for question in questions), "there is a Dockerfile"
     assert (shop / "Dockerfile").read_text().startswith("FROM x"), "and it is left alone"
+    development = build_stack(settings.load(root, "development", {}))
+    assert (development.service("app").binds, development.proxied) == ((), True), "nobody knows where to mount"
     owner, variable = result["todo"]
     assert "RUN install -d -o 10001 -g 10001 /var/lib/book" in owner
     assert "COMPOSE_PROJECT_NAME is golinks" in variable

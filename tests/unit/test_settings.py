@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.checked import keys
 from orchestrator.errors import UsageError
-from orchestrator.model import masked
+from orchestrator.model import Bind, Port, masked
 from orchestrator.schema import Host, Services
 from orchestrator.settings import (
     ENVIRONMENTS,
@@ -143,7 +143,7 @@ def test_every_kind_of_error_at_once(root: Path, edit: Edit) -> None:
         ("before = []", "before = [[]]", "release.before = [[]]: must be a list of commands, each a list of words"),
         ("after = []", 'after = [["x", 1]]', "release.after = [['x', 1]]: must be text in quotes"),
         ("[services.proxy]\n", "[services.proxy]\nreplicas = 2\n", "services: only `app` may have more than one"),
-        ("[services.app]\n", "[services.app]\nreplicas = 0\n", "services.app.replicas = 0: must be at least 1"),
+        ("[services.app]\n", "[services.app]\nreplicas = 0\n", "services: `app` must have at least one of `replicas`"),
         ("[services.app]\n", "[services.app]\nreplicas = 17\n", "services.app.replicas = 17: must be at most 16"),
         ("weekly = 4", "weekly = -1", "backup.retain.weekly = -1: must be at least 0"),
         ("weekly = 4", "hourly = 4", "backup.retain.hourly = 4: there is no such key"),
@@ -274,7 +274,7 @@ def test_an_environment_extends_another(root: Path, edit: Edit) -> None:
     edit("pids = 128", "pids = 77")
     development = load(root, "development", {})
     assert development.services.app.pids == 77
-    assert development.services.app.environment["STATIC_ROOT"] == "/static"
+    assert development.services.app.environment["AUTH"] == "open"
     edit("pids = 77", "pids = 1")
     edit('HTTP_BIND = "127.0.0.1"', 'HTTP_BIND = "here"')
     assert [line.partition(" = ")[0] for line in errors(root, "development")] == [
@@ -402,3 +402,81 @@ def test_env_example_as_env_changes_nothing(root: Path) -> None:
     (root / ".env").write_text(re.sub(r"(?m)^#(\w+=)", r"\1", env_example(root)))
     copied = load(root, "production", {})
     assert (copied.host, copied.services, copied.warnings) == (plain.host, plain.services, ())
+
+
+def development(root: Path, old: str, new: str) -> None:
+    path = root / "config/development.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_development_has_the_source_mounted_and_no_proxy(root: Path) -> None:
+    stack = build_stack(load(root, "development", {"COMPOSE_PROJECT_NAME": "x"}))
+    assert [spec.name for spec in stack.services] == ["app", "backup"]
+    app = stack.service("app")
+    assert app.binds == (Bind(str(root / "service"), "/opt/app/service"),)
+    assert app.ports == (Port("127.0.0.1", "8081", 8000),)
+    assert (stack.front, stack.proxied, stack.service("backup").replicas) == ("app", False, 0)
+    assert {volume.name for volume in stack.volumes} == {
+        "x-development_sqlite_data",
+        "x-development_static_files",
+        "x-development_backups",
+    }
+    production = build_stack(load(root, "production", {"COMPOSE_PROJECT_NAME": "x"}))
+    assert not {volume.name for volume in production.volumes} & {volume.name for volume in stack.volumes}
+    assert (production.front, production.service("app").binds, production.service("app").ports) == ("proxy", (), ())
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.1", "192.168.1.5", "::", "999.1.1.1"])
+def test_without_a_proxy_only_this_machine_reaches_the_app(root: Path, bind: str) -> None:
+    (told,) = errors(root, "development", HTTP_BIND=bind)
+    assert told.startswith(f"environment: HTTP_BIND = '{bind}': must be of this machine alone, such as 127.0.0.1")
+    for here in ("127.0.0.1", "127.0.0.2", "::1"):
+        load(root, "development", {"HTTP_BIND": here})
+    load(root, "production", {"HTTP_BIND": bind})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "[services.proxy]\n",
+            "[services.proxy]\nreplicas = 0\n",
+            "services.proxy.replicas = 0: it is needed; say so in",
+        ),
+        (
+            "[services.backup]\n",
+            "[services.backup]\nreplicas = 0\n",
+            "services.backup.replicas = 0: it is needed; say so",
+        ),
+        (
+            "volumes = { sqlite_data",
+            'volumes = { "./service" = "/opt/app/service:ro", sqlite_data',
+            "services.app.volumes: ./service is of this machine, of which nothing is mounted; say so in another",
+        ),
+    ],
+)
+def test_production_runs_everything_and_mounts_nothing(root: Path, edit: Edit, old: str, new: str, told: str) -> None:
+    edit(old, new)
+    (found,) = errors(root)
+    assert found.startswith(f"config/production.toml: {told}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("/opt/app/service:ro", "/opt/app/service", '`volumes` must have ./service read-only: "/opt/app/service:ro"'),
+        (
+            "[services.app]\n",
+            "[services.app]\nreplicas = 2\n",
+            "without a `proxy`, `app` needs its `port` and has one of",
+        ),
+        ('"./service"', '"/etc"', "must be an absolute path"),
+        ('"./service"', '"a:b"', "must be an absolute path"),
+        ("[services.backup]\n", '[services.backup]\nvolumes = { "./x" = "/x:ro" }\n', "only `app` may have folders of"),
+    ],
+)
+def test_what_of_the_checkout_may_be_mounted(root: Path, old: str, new: str, told: str) -> None:
+    development(root, old, new)
+    assert told in " ".join(errors(root, "development"))
