@@ -30,7 +30,8 @@ class Difference:
 
 
 _ADDRESSES = tuple(
-    f"NetworkSettings.Networks.*.{name}" for name in ("EndpointID", "NetworkID", "IPAddress", "Gateway", "MacAddress")
+    f"NetworkSettings.Networks.*.{name}"
+    for name in ("EndpointID", "NetworkID", "IPAddress", "IPPrefixLen", "Gateway", "MacAddress")
 )
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(

@@ -17,7 +17,7 @@ import docker
 
 from orchestrator.host import engine_url
 from tests import peers, readme
-from tests.engine.stack import Project, copy_checkout, removed
+from tests.engine.stack import Project, copy_checkout, removed, until
 
 #: As the tour names them; a project of the same length keeps its tables straight.
 NAME, PORT, PERSON = "golinks", 8080, "ada@box"
@@ -68,6 +68,8 @@ def run(command: str, project: Project) -> tuple[int, str]:
 def played(command: str, project: Project) -> str:
     """What a command of the tour prints, with the tour's names and without the lines that only say what goes on; it
     must end with 0."""
+    if command.endswith(" status"):  # who types it has read what was printed before
+        until(lambda: all("healthy" in health.split() for health in project.health().values()), 60, "all is healthy")
     code, text = run(command, project)
     assert code == 0, f"{command} ended with {code}\n{text}"
     text = text.replace(project.name, NAME).replace(str(project.port), str(PORT))

@@ -117,13 +117,13 @@ def test_stop_and_start_of_compose_work_on_what_we_deployed(stack: Project, comm
     until(lambda: stack.ask("/health").status == 200, 20, "it serves again")
 
 
-def test_down_of_compose_takes_ours_away_and_keeps_the_data(project: Project, command: list[str]) -> None:
-    project.run("deploy")
-    project.add("kept")
-    volumes = project.volumes()
-    project.compose(command, "down")
-    assert project.containers() == []
-    assert project.networks() == set()
-    assert project.volumes() == volumes
-    project.run("deploy")
-    assert project.has("kept")
+def test_down_of_compose_takes_ours_away_and_keeps_the_data(stack: Project, command: list[str], version: str) -> None:
+    stack.run("deploy")
+    stack.add(f"kept-from-{version}")
+    volumes = stack.volumes()
+    stack.compose(command, "down")
+    assert stack.containers() == []
+    assert stack.networks() == set()
+    assert stack.volumes() == volumes
+    stack.run("deploy")
+    assert stack.has(f"kept-from-{version}")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 
 CONFIG = "config/production.toml"
 #: Lighter than the benchmark's: what is looked for is any request that fails.
-TRAFFIC: dict[str, Any] = {"new": 40.0, "kept": 5, "kept_rate": 5.0, "slow": 3.0, "writes": 10.0}
+TRAFFIC: dict[str, Any] = {"new": 25.0, "kept": 3, "kept_rate": 5.0, "slow": 2.0, "writes": 5.0}
 RETURNING = re.compile(r"back to release (\S+), which serves")
 
 

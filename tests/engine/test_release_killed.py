@@ -17,7 +17,7 @@ from tests.engine.stack import Project, copy_checkout, removed
 
 pytestmark = pytest.mark.engine
 
-RELEASE, OTHERS = 12, 43
+RELEASE, OTHERS = 16, 43
 
 
 @pytest.mark.parametrize("scenario", kill.SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
