@@ -197,6 +197,11 @@ def _rows(sql: str, key: str) -> list[Any]:
     return found
 
 
+def has_triggers() -> bool:
+    """True where the migrations have made triggers."""
+    return isinstance(database.obj, SqliteFile)
+
+
 def count_visits(at: int, counted: Mapping[int, int]) -> None:
     """Add visits, whose last was then, by link; not of links that are gone meanwhile. Raises a database error."""
     if isinstance(database.obj, SqliteFile):
