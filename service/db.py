@@ -37,6 +37,9 @@ ADD_DAILY = "INSERT INTO daily (day, link, clicks) VALUES (?, ?, ?)"
 ADD_DAILIES = "INSERT INTO daily (day, link, clicks) SELECT ?, CAST(key AS INTEGER), value FROM json_each(?) WHERE true"
 ON_SAME_DAY = " ON CONFLICT (day, link) DO UPDATE SET clicks = daily.clicks + excluded.clicks"
 
+# A thread of this process at a time; again by the same thread, for a transaction may be inside another one.
+_turn = threading.RLock()
+
 # What the models are bound to; `configure` says which database it stands for.
 database: DatabaseProxy = DatabaseProxy()
 
@@ -197,6 +200,11 @@ def _rows(sql: str, key: str) -> list[Any]:
     return found
 
 
+def has_triggers() -> bool:
+    """True where the migrations have made triggers."""
+    return isinstance(database.obj, SqliteFile)
+
+
 def count_visits(at: int, counted: Mapping[int, int]) -> None:
     """Add visits, whose last was then, by link; not of links that are gone meanwhile. Raises a database error."""
     if isinstance(database.obj, SqliteFile):
@@ -220,9 +228,18 @@ def run_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
 
 @contextmanager
 def write() -> Iterator[None]:
-    """A transaction that holds the write lock from its start. Commits, or rolls back on any exception."""
-    with database.atomic():
-        yield
+    """A transaction that holds the write lock from its start. Commits, or rolls back on any exception.
+
+    The threads of a process wait for each other first: SQLite only asks again and again whether its lock is free, and of
+    many who do so one may have no luck for long.
+    """
+    if not _turn.acquire(timeout=BUSY_TIMEOUT):
+        raise apsw.BusyError("another thread was writing for the whole timeout")
+    try:
+        with database.atomic():
+            yield
+    finally:
+        _turn.release()
 
 
 def insert_rows(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -237,5 +254,5 @@ def insert_rows(model: type[Model], columns: Sequence[str], rows: Sequence[tuple
 
 
 def is_busy(error: BaseException) -> bool:
-    """True when `error` only says that another process was writing for the whole timeout."""
+    """True when `error` only says that somebody else was writing for the whole timeout."""
     return isinstance(getattr(error, "orig", error), apsw.BusyError)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import apsw
 import pytest
 from flask import Flask
 
@@ -264,3 +266,39 @@ def test_history_can_be_read_by_people() -> None:
     after = str(Change.get().after)
     assert json.loads(after)["name"] == "вікі"
     assert "вікі" in after
+
+
+def test_threads_write_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waits for the other without asking SQLite for its lock; for so long, and not for ever."""
+    order: list[str] = []
+    begun = threading.Event()
+
+    def write() -> None:
+        db.ensure_open()
+        begun.set()
+        try:
+            make("second")
+            order.append("second")
+        except apsw.BusyError as error:
+            order.append("busy")
+            assert db.is_busy(error)
+        finally:
+            db.close()
+
+    def beside(seconds: float) -> None:
+        monkeypatch.setattr(db, "BUSY_TIMEOUT", seconds)
+        begun.clear()
+        thread = threading.Thread(target=write)
+        with db.write():
+            # Within its own turn a thread has it again.
+            make(f"first-{seconds}")
+            thread.start()
+            assert begun.wait(30)
+            if seconds < 1:
+                thread.join(30)
+            order.append("first")
+        thread.join(30)
+
+    beside(0.05)
+    beside(30.0)
+    assert order == ["busy", "first", "first", "second"]
