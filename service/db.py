@@ -230,8 +230,8 @@ def run_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
 def write() -> Iterator[None]:
     """A transaction that holds the write lock from its start. Commits, or rolls back on any exception.
 
-    The threads of a process wait for each other first: SQLite only asks again and again whether its lock is free, and of
-    many who do so one may have no luck for long.
+    The threads of a process wait for each other first: SQLite only asks again and again whether its lock is free, and
+    of many who do so one may have no luck for long.
     """
     if not _turn.acquire(timeout=BUSY_TIMEOUT):
         raise apsw.BusyError("another thread was writing for the whole timeout")

@@ -20,8 +20,9 @@ from types import FrameType
 from orchestrator import bootstrap, daemon, host, packages
 from orchestrator.errors import NoEngine, OrchestratorError
 
-#: One more than two cores have work for, since engine tests wait for containers much of the time. A file's tests share a
-#: stack, so they stay together; the long files, those on an engine, begin, and the many short tests fill up the end.
+#: One more than there are cores on a small machine, for engine tests wait for containers much of the time. A file's
+#: tests share a stack, so they stay together; the long files, those on an engine, begin, and the many short tests fill
+#: up the end.
 SIDE_BY_SIDE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
