@@ -18,6 +18,7 @@ from orchestrator.settings import ENVIRONMENTS, read_file
 
 CONFIG = "config/production.toml"
 USER = "10001:10001"
+LONGEST = 30  # characters of a project's name
 HEADING = "# The stack of your own app, written by `python -m orchestrator init`; change it as you like.\n"
 
 Ask = Callable[[str, str], str]
@@ -155,11 +156,17 @@ def listed(command: str) -> str:
         raise UsageError(f"the command {command} can't be read ({error}).", hint="close its quotes.") from error
 
 
+def beside(project: str) -> str:
+    """The name of a project's development, as long as one may be."""
+    name = f"{project}-development"
+    return name if len(name) <= LONGEST else f"{project[: LONGEST - 4]}-dev"
+
+
 def development(answers: Answers) -> str:
     """The text of config/development.toml: the same app, in a project and with data of its own; where the Dockerfile is
     ours, with its folder mounted."""
     text = f"""extends = "production"
-project = {quoted(answers.project + "-development")}
+project = {quoted(beside(answers.project))}
 
 [host]
 HTTP_PORT = "8081"

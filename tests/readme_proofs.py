@@ -8,7 +8,7 @@ from __future__ import annotations
 #: Typed by `tests/engine/test_readme.py` on one stack, in this order, and what they must print.
 TYPED = {
     "python -m tests.generated": "",
-    "python -m orchestrator compose": "docker-compose.yml is current",
+    "python -m orchestrator compose": "current: docker-compose.yml",
     "source <(python -m orchestrator completion bash)": "",
     "curl -s http://127.0.0.1:8080/.export | .venv/bin/python -m service.check_targets": "0 ok, 0 dead, 0 unchecked",
     "curl -s -H 'Content-Type: application/json' -d "

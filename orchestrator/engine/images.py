@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.utils.build import exclude_paths
 
 from orchestrator import labels
 from orchestrator.engine.client import Client, translated
 from orchestrator.steps import Image
+
+#: Seconds that another's measuring of the disk is waited for.
+MEASURES = 20.0
 
 
 def context_files(root: Path) -> frozenset[str]:
@@ -59,10 +63,18 @@ class Images(Client):
             return {f"{step['Created']} {step['CreatedBy']}": int(step["Size"]) for step in steps}
 
     def disk_usage(self) -> dict[str, Any]:
-        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while."""
+        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while, and refuses
+        to do so for two at once: it is then asked again."""
+        end = time.monotonic() + MEASURES
         with translated("measure the disk"):
-            document: dict[str, Any] = self.api.df()
-            return document
+            while True:
+                try:
+                    document: dict[str, Any] = self.api.df()
+                    return document
+                except APIError as error:
+                    if "already running" not in str(error) or time.monotonic() > end:
+                        raise
+                    time.sleep(0.1)
 
     def build(
         self, context: bytes, *, tag: str, target: str, args: Mapping[str, str], marks: Mapping[str, str] = {}

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests import faults_apart
 from tests.engine.conftest import MakeProject
-from tests.engine.stack import Project
 from tests.fault_rows import FAULTS
 from tests.faults import Fault, Row, Stage
 
 pytestmark = pytest.mark.engine
 
-#: What is shown elsewhere: in test_release.py by its migrations and hooks, and by the row before it.
-ELSEWHERE = ("failing migration", "failing hook after", "exits after 1.5 s")
+#: What other tests show, too: test_release.py by its migrations and hooks, test_bad_input.py by services that exit,
+#: never get healthy or find no port; or the row before it.
+ELSEWHERE = ("failing migration", "failing hook after", "exits after 1.5 s", "missing binary", "never healthy")
 ROWS = [fault for fault in FAULTS if fault.name not in ELSEWHERE]
 
 
@@ -30,11 +29,3 @@ def right(row: Row) -> None:
 @pytest.mark.parametrize("fault", ROWS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_fault(fault: Fault, stage: Stage) -> None:
     right(stage.row(fault))
-
-
-def test_first_deploy_that_exits(project: Project) -> None:
-    right(faults_apart.first_exits(project))
-
-
-def test_first_deploy_on_a_taken_port(project: Project) -> None:
-    right(faults_apart.port_taken(project))

@@ -89,8 +89,8 @@ def request(stack: Project, path: str) -> str:
 
 def test_logs_follow_shows_services_and_requests(stack: Project) -> None:
     with on_terminal(stack, "logs", "-f", "-n", "1") as screen:
-        stack.ask("/.api/links/nosuch?marker=1")
-        seen = screen.until("/.api/links/nosuch?marker=1 404")
+        stack.ask("/.detail/nosuch?marker=1")
+        seen = screen.until("/.detail/nosuch?marker=1 404")
         assert "\x1b[35mproxy  |" in seen + screen.text
         screen.type("\x03")
         assert screen.end() == 0
@@ -99,7 +99,7 @@ def test_logs_follow_shows_services_and_requests(stack: Project) -> None:
 
 def test_logs_by_level_request_and_time(stack: Project) -> None:
     stack.add("known")
-    missing, known = request(stack, "/.api/links/nosuch?x"), request(stack, "/.api/links/known?y")
+    missing, known = request(stack, "/.detail/nosuch?x"), request(stack, "/.detail/known?y")
     warnings = stack.run("logs", "proxy", "--level", "warning").stdout
     assert missing in warnings
     assert known not in warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -13,7 +14,7 @@ from orchestrator import settings
 from orchestrator.compose import DEVELOPMENT, files, render
 from orchestrator.detect import look
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.init import init
+from orchestrator.init import beside, init
 from orchestrator.model import Bind
 from orchestrator.stack import build_stack
 from tests.unit.stacks import ROOT
@@ -162,3 +163,11 @@ def test_a_folder_that_cannot_be_written_to(root: Path, shop: Path) -> None:
         init(root, shop, {}, None, environ={})
     assert (root / "config/production.toml").read_bytes() == (ROOT / "config/production.toml").read_bytes()
     assert list(root.rglob("*.before-init")) == []
+
+
+def test_a_long_name_leaves_its_development_one_that_is_allowed() -> None:
+    assert beside("shop") == "shop-development"
+    long = "a-guest-book-of-many-guests-20"
+    for name in (long, long[:19]):
+        assert re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", beside(name))
+        assert beside(name) != name
