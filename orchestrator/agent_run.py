@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import create_args, labels
+from orchestrator import create_args, disk, labels
 from orchestrator.agent.manifest import ARCHIVE_SUFFIX
 from orchestrator.engine import Engine
 from orchestrator.errors import USAGE, OrchestratorError
@@ -75,7 +75,9 @@ def result(name: str, engine: Engine, report: Reporter, stdin: Iterable[bytes] |
     if last.get("event") == "error":
         raise AgentFailedError(str(last["message"]), hint=str(last.get("hint", "")), code=str(last.get("code", "")))
     if code != 0 or last.get("event") != "done":
-        raise OrchestratorError(f"the backup agent ended with code {code}.", detail=tuple(engine.logs(name)[-10:]))
+        said = tuple(engine.logs(name)[-10:])
+        hint = disk.hint(engine.info(), "\n".join(said), local=engine.is_local)
+        raise OrchestratorError(f"the backup agent ended with code {code}.", hint=hint, detail=said)
     return last
 
 

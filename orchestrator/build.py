@@ -21,8 +21,6 @@ from orchestrator.steps import BuildImage, Image
 
 #: Linux takes no single argument of a process that is longer, and RUN gets build arguments as environment.
 CA_LIMIT = 120_000
-#: With less than these bytes free, a failed build has failed for that.
-NEARLY_FULL = 50_000_000
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)", re.DOTALL)
 
 
@@ -149,14 +147,15 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         first = next(messages, {})
     except EngineError as error:
         # Refused before its first step, for which the engine unpacks the context.
-        error.hint = _full(engine, error.message)
+        error.hint = disk.hint(engine.info(), error.message, local=engine.is_local)
         raise
     for message in itertools.chain((first,), messages):
         if "error" in message:
             text = str(message["error"]).strip()
             raise OrchestratorError(
                 f"the {step.build_target} image could not be built: {text}.",
-                hint=_full(engine, "\n".join((text, *last))) or _build_hint(current, text, last),
+                hint=disk.hint(engine.info(), "\n".join((text, *last)), local=engine.is_local)
+                or _build_hint(current, text, last),
                 detail=(f"in: {current}", *last),
             )
         line = str(message.get("stream", "")).rstrip()
@@ -171,15 +170,6 @@ def _build_one(step: BuildImage, tar: bytes, args: Mapping[str, str], engine: En
         elif line.strip() and not line.lstrip().startswith("--->"):
             last.extend(part for part in line.splitlines() if part.strip())
     finished()
-
-
-def _full(engine: Engine, output: str) -> str:
-    """The hint where the disk is full, "" otherwise. Not every program says so itself: venv swallows it."""
-    found = disk.free(engine.info(), local=engine.is_local)
-    if (found is None or found[0] >= NEARLY_FULL) and "no space left" not in output.lower():
-        return ""
-    where = f" in {found[1]}, where {size(found[0])} are free" if found else ""
-    return f"the engine's disk is full{where}: `docker system prune` removes what nothing uses."
 
 
 def _build_hint(current: str, text: str, last: Iterable[str]) -> str:

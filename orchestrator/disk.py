@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.report import size
+
+#: Bytes; with less, what goes wrong goes wrong for that.
+NEARLY_FULL = 50_000_000
+PRUNE = "`docker system prune` removes what nothing uses."
+
 
 def free(info: Mapping[str, Any], *, local: bool) -> tuple[int, Path] | None:
     """The bytes that are free, and the folder; None where it is out of our sight. `info` is the engine's word of
@@ -16,3 +22,13 @@ def free(info: Mapping[str, Any], *, local: bool) -> tuple[int, Path] | None:
         return (shutil.disk_usage(folder).free, folder) if local else None
     except OSError:
         return None
+
+
+def hint(info: Mapping[str, Any], output: str, *, local: bool) -> str:
+    """What to do where the disk is full, "" otherwise. Not every program says so in its output: venv swallows it, and
+    the engine drops what it can't write to a container's log."""
+    found = free(info, local=local)
+    if (found is None or found[0] >= NEARLY_FULL) and "no space left" not in output.lower():
+        return ""
+    where = f" in {found[1]}, where {size(found[0])} are free" if found else ""
+    return f"the engine's disk is full{where}: {PRUNE}"

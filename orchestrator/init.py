@@ -14,7 +14,8 @@ from typing import Any
 
 from orchestrator.detect import Found, look
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.settings import ENVIRONMENTS, read_file
+from orchestrator.settings import read_file
+from orchestrator.sources import ENVIRONMENTS
 
 CONFIG = "config/production.toml"
 USER = "10001:10001"

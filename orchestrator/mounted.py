@@ -22,7 +22,10 @@ def require(stack: Stack, engine: Engine) -> None:
                 )
             path = Path(bind.source)
             if not path.exists():
-                raise UsageError(f"{spec.name} is to have {path} mounted, and there is no such file or folder.")
+                raise UsageError(
+                    f"{spec.name} is to have {path} mounted, and there is no such file or folder.",
+                    hint=f"correct `services.{spec.name}.volumes`.",
+                )
             if unreadable := next(_unreadable(path, *map(int, spec.user.split(":"))), None):
                 raise UsageError(
                     f"{spec.name} runs as {spec.user}, which may not read {unreadable}.",

@@ -5,27 +5,19 @@ Precedence: environment, `.env`, TOML. Every error is reported at once, with its
 
 from __future__ import annotations
 
-import io
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from dotenv.parser import parse_stream
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from orchestrator.checked import checked, keys
 from orchestrator.errors import UsageError
-from orchestrator.model import SECRET_NAME, masked
-from orchestrator.schema import Backup, File, Host, Release, Service, Services, binds
-
-ENVIRONMENTS = ("production", "development")
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<kind>[-?])(?P<text>[^${}]*))?\}|(?P<wrong>))"
-)
+from orchestrator.interpolation import interpolated, used_variables
+from orchestrator.schema import Backup, File, Host, Release, Services, binds
+from orchestrator.sources import Problems, Toml, Variables, read_env_file, read_toml
 
 
 @dataclass(frozen=True)
@@ -52,125 +44,6 @@ class Settings:
         return not self.origin.get(name, "config/").startswith("config/")
 
 
-@dataclass(frozen=True)
-class Variables:
-    """The host's variables, and where each was said (for messages)."""
-
-    values: Mapping[str, str]
-    origin: Mapping[str, str] = field(default_factory=dict)
-
-
-class Problems(list[str]):
-    """Everything that is wrong, collected so that one run tells it all."""
-
-    def add(self, where: str, key: str, value: object, allowed: str) -> None:
-        shown = masked(key, value)
-        self.append(f"{where}: {key} = {(value if shown == str(value) else shown)!r}: {allowed}")
-
-
-def read_env_file(path: Path, problems: Problems) -> Variables:
-    """The variables of `.env` (none if there is no such file); values are taken literally."""
-    values: dict[str, str] = {}
-    origin: dict[str, str] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Variables({})
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{path.name}: cannot be read: {error}")
-        return Variables({})
-    for binding in parse_stream(io.StringIO(text)):
-        # The parser counts the blank lines before a binding to it.
-        written = binding.original.string
-        line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
-        named = binding.key is None or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", binding.key)
-        if binding.error or not named or (binding.key is not None and binding.value is None):
-            # No more than the name: the rest may be a secret.
-            name = re.match(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\b", written)
-            shown = f"{name[1]}: " if name else ""
-            problems.append(f"{path.name}:{line}: {shown}a line must be NAME=value or a # comment")
-        elif binding.key is not None and binding.value is not None:
-            values[binding.key] = binding.value
-            origin[binding.key] = f"{path.name}:{line}"
-    return Variables(values, origin)
-
-
-def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """Compose's `${NAME:-default}`, `${NAME:?why}` and `$$`; ValueError says what is missing."""
-
-    def replace(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return "$"
-        if match["wrong"] is not None:
-            raise ValueError("a $ must begin ${NAME}, ${NAME:-default} or ${NAME:?why}; a plain one is written $$")
-        value = variables.get(match["name"], "")
-        if value:
-            return value
-        if match["kind"] == "-":
-            return match["text"]
-        why = f": {match['text']}" if match["text"] else ""
-        raise ValueError(f"{match['name']} is not set{why}; set it in the environment or in .env")
-
-    return _VARIABLE.sub(replace, text)
-
-
-def variables_in(text: str) -> dict[str, str]:
-    """Each variable that `text` mentions, with its default ("" where it has none)."""
-    found = _VARIABLE.finditer(text)
-    return {m["name"]: (m["text"] or "") if m["kind"] == "-" else "" for m in found if m["name"]}
-
-
-@dataclass(frozen=True)
-class _Toml:
-    """A TOML file's values, over those of the file that it `extends`."""
-
-    name: str
-    own: Mapping[str, Any]
-    base: _Toml | None = None
-
-    def merged(self) -> dict[str, Any]:
-        return _over(self.base.merged() if self.base else {}, self.own)
-
-    def where(self, key: list[str]) -> str:
-        """The file that says a key: this one, unless only the one below does."""
-        value: Any = self.own
-        for part in key:
-            if not isinstance(value, Mapping) or part not in value:
-                return self.base.where(key) if self.base else self.name
-            value = value[part]
-        return self.name
-
-
-def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` over `base`, table by table; a list or value replaces the whole one below."""
-    merged = dict(base)
-    for key, value in own.items():
-        below = merged.get(key)
-        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _read_toml(root: Path, environment: str, problems: Problems, *, may_extend: bool = True) -> _Toml | None:
-    """`config/<environment>.toml` and what it extends; None when it can't be read."""
-    name = f"config/{environment}.toml"
-    try:
-        own = tomllib.loads((root / name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{name}: cannot be read: {error}")
-        return None
-    except tomllib.TOMLDecodeError as error:
-        problems.append(f"{name}: is not TOML: {error}")
-        return None
-    below = own.pop("extends", None)
-    if below is None:
-        return _Toml(name, own)
-    if not may_extend or below not in ENVIRONMENTS or below == environment:
-        problems.add(name, "extends", below, "must name another environment, which extends none itself")
-        return None
-    base = _read_toml(root, below, problems, may_extend=False)
-    return _Toml(name, own, base) if base else None
-
-
 def _host(
     project: str,
     table: Mapping[str, Any],
@@ -184,7 +57,7 @@ def _host(
 
     `table` is the TOML files' [host]. The project's name stands beside it, where no other environment inherits it.
     """
-    toml = _read_toml(root, environment, Problems()) or _Toml(f"config/{environment}.toml", {})
+    toml = read_toml(root, environment, Problems()) or Toml(f"config/{environment}.toml", {})
     values: dict[str, Any] = dict(table)
     origin = {name: toml.where(["host", name]) for name in values}
     if named := values.pop("COMPOSE_PROJECT_NAME", None):
@@ -205,23 +78,10 @@ def _host(
     return checked(values, Host, problem), origin
 
 
-def _interpolated(services: Services, values: Mapping[str, str], where: str, problems: Problems) -> Services:
-    changed: dict[str, Service] = {}
-    for name, service in asdict(services).items():
-        environment = {}
-        for key, text in service.environment.items():
-            try:
-                environment[key] = interpolate(text, values)
-            except ValueError as error:
-                problems.append(f"{where}: services.{name}.environment.{key}: {error}")
-        changed[name] = replace(service, environment=environment)
-    return replace(services, **changed)
-
-
 def read_file(root: Path, environment: str) -> File:
     """`config/<environment>.toml`, checked; UsageError names every error in it."""
     problems = Problems()
-    file = _read_toml(root, environment, problems)
+    file = read_toml(root, environment, problems)
     if file is not None:
         project = file.merged().get("project")
         if file.base and project == file.base.merged().get("project"):
@@ -279,12 +139,12 @@ def load(root: Path, environment: Literal["production", "development"] | str, en
         file = read_file(root, environment)
     except UsageError as error:
         problems.extend(error.detail)
-        toml = _read_toml(root, environment, Problems())
+        toml = read_toml(root, environment, Problems())
         table = toml.merged().get("host") if toml else None
         _host("unknown", table if isinstance(table, Mapping) else {}, root, environment, env_file, environ, problems)
         raise _refusal(problems) from None
     host, origin = _host(file.project, file.host, root, environment, env_file, environ, problems)
-    services = _interpolated(file.services, dict(env_file.values) | dict(environ), where, problems)
+    services = interpolated(file.services, dict(env_file.values) | dict(environ), where, problems)
     if host and not services.proxy.replicas and not only_here(host.HTTP_BIND):
         told = (
             "must be of this machine alone, such as 127.0.0.1: no proxy is before the app, and a debugger runs any code"
@@ -333,26 +193,3 @@ def for_compose(root: Path, environment: str, environ: Mapping[str, str] | None 
             values["BACKUP_WEBHOOK_URL"] = "${BACKUP_WEBHOOK_URL:?it was set when this file was generated}"
     host = Host(**values)
     return Settings(Path(), environment, host, file.services, file.backup, file.release)
-
-
-def used_variables(services: Services) -> dict[str, str]:
-    """The variables that the services' environment mentions, each with its default."""
-    found: dict[str, str] = {}
-    for service in asdict(services).values():
-        for text in service.environment.values():
-            found |= variables_in(text)
-    return found
-
-
-def env_example(root: Path) -> str:
-    """`.env.example`: every variable of the host with its default, commented out."""
-    file = read_file(root, "production")
-    values = {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
-    lines = ["# What this host is. Copy to .env and change what differs; the environment comes before this file.", ""]
-    for name, key in keys(Host).items():
-        lines += [f"# {key.description}", f"#{name}={values.get(name, key.default)}", ""]
-    for name, default in sorted(used_variables(file.services).items()):
-        secret = " (a secret: never commit it)" if SECRET_NAME.search(name) else ""
-        lines += [f"# handed to the services{secret}", f"#{name}={default}", ""]
-    lines += ["# where the engine is, such as ssh://user@server; the local one if unset", "#DOCKER_HOST=", ""]
-    return "\n".join(lines)

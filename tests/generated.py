@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from orchestrator import arguments, checked, settings
+from orchestrator import arguments, checked, interpolation, settings
 from orchestrator.model import SECRET_NAME
 from orchestrator.schema import Backup, Health, Host, Release, Replicate, Retain, Service
 from tests import equal
@@ -48,15 +48,34 @@ def verbs() -> str:
     return "\n".join(lines) + "\n"
 
 
+def host_variables(root: Path) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """(name, default, what it is) of the host's own variables, and (name, default) of those handed to the services."""
+    file = settings.read_file(root, "production")
+    values = {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
+    hosts = [(name, values.get(name, key.default), key.description) for name, key in checked.keys(Host).items()]
+    return hosts, sorted(interpolation.used_variables(file.services).items())
+
+
+def env_example(root: Path) -> str:
+    """`.env.example`: every variable of the host with its default, commented out."""
+    lines = ["# What this host is. Copy to .env and change what differs; the environment comes before this file.", ""]
+    hosts, handed = host_variables(root)
+    for name, default, description in hosts:
+        lines += [f"# {description}", f"#{name}={default}", ""]
+    for name, default in handed:
+        secret = " (a secret: never commit it)" if SECRET_NAME.search(name) else ""
+        lines += [f"# handed to the services{secret}", f"#{name}={default}", ""]
+    lines += ["# where the engine is, such as ssh://user@server; the local one if unset", "#DOCKER_HOST=", ""]
+    return "\n".join(lines)
+
+
 def variables() -> str:
     """Every variable of the host with its default."""
-    file = settings.read_file(ROOT, "production")
-    values = {"COMPOSE_PROJECT_NAME": file.project} | {name: str(value) for name, value in file.host.items()}
     lines = ["| variable | default | what it is |", "|---|---|---|"]
-    for name, key in checked.keys(Host).items():
-        default = values.get(name, key.default)
-        lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | {key.description} |")
-    for name, default in sorted(settings.used_variables(file.services).items()):
+    hosts, handed = host_variables(ROOT)
+    for name, default, description in hosts:
+        lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | {description} |")
+    for name, default in handed:
         secret = "; treated as a secret" if SECRET_NAME.search(name) else ""
         lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | handed to the services{secret} |")
     lines.append("| `DOCKER_HOST` | the local engine | where the engine is, such as `ssh://user@server` |")
@@ -110,7 +129,7 @@ def main(argv: list[str]) -> int:
         path: translation(path.read_text(encoding="utf-8"), path.name, english) for path in document.TRANSLATIONS
     }
     for path, wanted in (
-        (ROOT / ".env.example", settings.env_example(ROOT)),
+        (ROOT / ".env.example", env_example(ROOT)),
         (document.README, english),
         *translations.items(),
     ):

@@ -24,7 +24,7 @@ START = 60  # seconds that the server has to start, on a machine that does other
 PATIENCE = 30_000  # milliseconds that a page has for anything
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service, without a slash at its end."""
     with serving(tmp_path_factory.mktemp("site")) as address:
@@ -68,7 +68,7 @@ def screenshots() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
     path = shutil.which("chromium")

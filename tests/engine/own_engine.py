@@ -110,9 +110,10 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def running(disk: str = "") -> Iterator[OwnEngine]:
-    """One that is gone with all it had at the end. `disk`: its data is in memory, this much at most ("600m")."""
-    with folder_of_its_own() as folder, _in(OwnEngine(folder), disk) as engine:
+def running(disk: str = "", *, in_memory: bool = True) -> Iterator[OwnEngine]:
+    """One that is gone with all it had at the end. `disk`: its data has a disk of its own, of this size ("600m"); in
+    memory it is quick, but what a container writes there counts as the container's."""
+    with folder_of_its_own() as folder, _in(OwnEngine(folder), disk, in_memory=in_memory) as engine:
         yield engine
 
 
@@ -127,15 +128,25 @@ def folder_of_its_own() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _in(engine: OwnEngine, disk: str) -> Iterator[OwnEngine]:
+def _in(engine: OwnEngine, disk: str, *, in_memory: bool) -> Iterator[OwnEngine]:
     try:
         if disk:
             engine.data.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "golinks", str(engine.data)], check=True)
+            _mount(disk, engine.data, engine.folder / "disk.img", in_memory=in_memory)
         engine.start()
         yield engine
     finally:
         engine.remove()
+
+
+def _mount(size: str, place: Path, image: Path, *, in_memory: bool) -> None:
+    if in_memory:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "golinks", str(place)], check=True)
+        return
+    subprocess.run(["truncate", "-s", size, str(image)], check=True)
+    # No blocks are kept for root, which may be who fills it.
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
 
 
 @contextlib.contextmanager

@@ -153,6 +153,8 @@ def test_only_what_runs_is_inside(client: docker.DockerClient, images: dict[str,
         "gunicorn.conf.py",
         "__pycache__",
     }
+    if target == "app":
+        assert "/opt/app/service/develop.py" not in files, "a debugger"
     if target == "backup":
         assert not [path for path in files if re.fullmatch(r"/opt/app/orchestrator/(?!__init__)\w+\.py", path)]
 

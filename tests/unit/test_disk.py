@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from orchestrator import disk
 
 
@@ -19,3 +21,11 @@ def test_another_machine_s_is_not(tmp_path: Path) -> None:
     assert disk.free({"DockerRootDir": str(tmp_path)}, local=False) is None
     assert disk.free({"DockerRootDir": str(tmp_path / "none")}, local=True) is None
     assert disk.free({}, local=True) is None
+
+
+def test_a_full_disk_is_told_also_where_nobody_has_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"DockerRootDir": str(tmp_path)}
+    assert disk.hint(here, "error: 1", local=True) == ""
+    assert disk.hint({}, "No space left on device", local=False).startswith("the engine's disk is full: ")
+    monkeypatch.setattr(disk, "free", lambda *_, **__: (1000, tmp_path))
+    assert f"is full in {tmp_path}, where 1.0 kB are free: `docker system prune`" in disk.hint(here, "", local=True)

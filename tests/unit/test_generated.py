@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator import compose
-from orchestrator.settings import env_example, for_compose
+from orchestrator.settings import for_compose
 from orchestrator.stack import build_stack
 from tests import generated, readme
 from tests.unit.stacks import ROOT
@@ -14,7 +14,7 @@ from tests.unit.stacks import ROOT
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        (".env.example", env_example(ROOT)),
+        (".env.example", generated.env_example(ROOT)),
         (compose.FILE, compose.render(build_stack(for_compose(ROOT, "production")))),
     ],
     ids=[".env.example", compose.FILE],

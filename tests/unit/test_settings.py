@@ -11,21 +11,13 @@ import pytest
 
 from orchestrator.checked import keys
 from orchestrator.errors import UsageError
+from orchestrator.interpolation import interpolate, used_variables, variables_in
 from orchestrator.model import Bind, Port, masked
 from orchestrator.schema import Host, Services
-from orchestrator.settings import (
-    ENVIRONMENTS,
-    Problems,
-    Settings,
-    env_example,
-    for_compose,
-    interpolate,
-    load,
-    read_env_file,
-    used_variables,
-    variables_in,
-)
+from orchestrator.settings import Settings, for_compose, load
+from orchestrator.sources import ENVIRONMENTS, Problems, read_env_file
 from orchestrator.stack import build_stack
+from tests.generated import env_example
 from tests.unit.stacks import ROOT
 
 Edit = Callable[[str, str], None]
