@@ -17,6 +17,7 @@ from playhouse import db_url  # type: ignore[import-untyped]
 from playhouse.apsw_ext import APSWDatabase  # type: ignore[import-untyped]
 
 BUSY_TIMEOUT = 5.0  # seconds a statement waits for another process's write
+LOOKS_AGAIN = 0.1  # seconds that a redirect takes its file for the one at the path; asking costs as much as its query
 # peewee wraps what a statement raises when it starts, and not what it raises while its rows are read.
 DATABASE_ERRORS = (PeeweeException, apsw.Error)
 
@@ -72,7 +73,7 @@ class SqliteFile(APSWDatabase):  # type: ignore[misc]
 
     def _connect(self) -> Any:
         connection = super()._connect()
-        self._opened.file = self._file_now()
+        self._opened.file, self._opened.seen = self._file_now(), time.monotonic()
         return connection
 
     def _file_now(self) -> tuple[int, int] | None:
@@ -87,11 +88,14 @@ class SqliteFile(APSWDatabase):  # type: ignore[misc]
         return not self.is_closed() and getattr(self._opened, "file", None) != self._file_now()
 
     def rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        """All rows of a query, by this thread's connection and its prepared statement, without peewee's layers."""
-        connection = self._state.conn
-        if connection is None or self._opened.file != self._file_now():
+        """All rows of a query, by this thread's connection and its prepared statement, without peewee's layers.
+
+        For reading alone: for LOOKS_AGAIN it may still be the file that was at the path before.
+        """
+        connection, now = self._state.conn, time.monotonic()
+        if connection is None or now - self._opened.seen > LOOKS_AGAIN:
             ensure_open()
-            connection = self._state.conn
+            connection, self._opened.seen = self._state.conn, now
         found: list[Any] = connection.execute(sql, values).fetchall()
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,8 @@ def test_a_replaced_database_is_noticed(client: FlaskClient, database_path: Path
     for suffix in ("-wal", "-shm"):
         database_path.with_name(database_path.name + suffix).rename(tmp_path / f"aside{suffix}")
     other.rename(database_path)
+    assert client.get("/.detail/a").status_code == 404, "Flask notices at once"
+    time.sleep(db.LOOKS_AGAIN)
     assert client.get("/a").status_code == 404
     assert client.get("/health").status_code == 200
 
@@ -182,6 +185,7 @@ def test_the_server_hooks(
 def test_importing_the_service_needs_no_server() -> None:
     assert "service" in sys.modules
     import subprocess
+import time
 
     code = "import service.migrate, sys; sys.exit(any(m in sys.modules for m in ('flask', 'gunicorn')))"
     root = Path(__file__).parents[3]
