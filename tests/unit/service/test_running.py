@@ -185,7 +185,6 @@ def test_the_server_hooks(
 def test_importing_the_service_needs_no_server() -> None:
     assert "service" in sys.modules
     import subprocess
-import time
 
     code = "import service.migrate, sys; sys.exit(any(m in sys.modules for m in ('flask', 'gunicorn')))"
     root = Path(__file__).parents[3]
