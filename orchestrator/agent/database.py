@@ -26,6 +26,8 @@ TICK = 0.05
 OPCODES = 200_000
 # For a check, which comes back to pages: a fifth of its time less than with SQLite's own 2 MB. In KiB, below 0.
 CHECK_CACHE = -16 * 1024
+# For a copy, which never does: a fifth less of its time, for what is kept is only turned over. In pages.
+COPY_CACHE = 10
 
 SQLITE_VERSION = apsw.sqlite_lib_version()
 
@@ -128,6 +130,8 @@ def _copy_pinned(path: Path, target: Path, advance: Callable[[int], None], *, im
             # Nobody else reads the copy and a failed one is thrown away: no journal, and syncs by our own measure.
             copy.pragma("journal_mode", "off")
             copy.pragma("synchronous", "off")
+            for one in (source, copy):
+                one.pragma("cache_size", COPY_CACHE)
             with target.open("r+b") as file, syncing(file.fileno()) as syncer:
                 _step(copy, source, page_size, advance, syncer if gently else None)
                 syncer.finish()
