@@ -186,7 +186,11 @@ def parser() -> argparse.ArgumentParser:
         "attempt, leaves a deployment alone, and tells the proxy when the app has come back at another address. Run it "
         "under systemd.",
     )
-    made = verb("exec", "run a command in a service's container", "Its exit code is ours.")
+    made = verb(
+        "exec",
+        "run a command in a service's container",
+        "Its exit code is ours; what comes through a pipe or from a file is its input.",
+    )
     made.add_argument("service", metavar="SERVICE", help="app, proxy or backup")
     made.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
     made = verb("down", "stop and remove containers and networks", "Data and images stay.")

@@ -149,7 +149,10 @@ def logs(session: Session, service: str | None, want: Wanted, *, follow: bool, o
 
 
 def execute(session: Session, service: str, command: list[str]) -> int:
-    """Runs a command in a service's running container, on a terminal interactively; its exit code."""
+    """Runs a command in a service's running container, on a terminal interactively; its exit code.
+
+    What comes through a pipe or from a file is its input.
+    """
     observed = session.engine.observe(session.stack.project)
     found = [c for c in containers(session, observed, service) if c.running]
     live = live_container(session.stack, observed)
@@ -160,4 +163,13 @@ def execute(session: Session, service: str, command: list[str]) -> int:
         from orchestrator import terminal
 
         return terminal.attach(session.engine, chosen.name, command)
-    return session.engine.stream_in(chosen.name, command, sys.stdout.buffer, sys.stderr.buffer)
+    given = _input() if session.engine.takes_input else None
+    return session.engine.stream_in(chosen.name, command, sys.stdout.buffer, sys.stderr.buffer, given)
+
+
+def _input() -> int | None:
+    """The descriptor of our input, unless that is a terminal, or there is none."""
+    try:
+        return None if sys.stdin.isatty() else sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or not a file
+        return None

@@ -30,7 +30,7 @@ def duration(text: object) -> Duration:
 
 def size(text: object) -> Size:
     """`"256m"` as bytes; ValueError for anything else."""
-    if isinstance(text, str) and (match := re.fullmatch(r"(\d+)([kmgt])b?", text.lower())):
+    if isinstance(text, str) and (match := re.fullmatch(r"([1-9]\d*)([kmgt])b?", text.lower())):
         return Size(int(match[1]) * 1024 ** (" kmgt".index(match[2])))
     raise ValueError('must be a size such as "256m" or "1g"')
 
@@ -43,7 +43,9 @@ def _means(description: str, pattern: str | None = None) -> Meta:
 Text = Annotated[str, Meta()]
 Project = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$")]
 PortText = Annotated[str, Meta(pattern=r"^([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$")]
-Address = Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|::1?|[0-9a-f:]+:[0-9a-f]*)$")]
+Address = Annotated[
+    str, Meta(pattern=r"^(((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}|::1?|[0-9a-f:]+:[0-9a-f]*)$")
+]
 ImageName = Annotated[str, Meta(pattern=r"^[a-z0-9][\w./:@-]*$")]
 #: A volume's key, or a path of the checkout as Compose tells one from the other: by its first characters.
 VolumeKey = Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_]*|\.{1,2}/[^:]*)$")]

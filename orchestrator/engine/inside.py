@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import requests
 from docker.errors import APIError, NotFound
@@ -56,12 +58,17 @@ class Inside(Client):
             output = b"".join(piece for _, piece in self._frames(made["Id"]))
             return self.exit_code(made["Id"]), output.decode(errors="replace")
 
-    def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
-        """Runs a command in a running container and hands its output on as it comes; its exit code."""
+    def stream_in(
+        self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes], given: int | None = None
+    ) -> int:
+        """Runs a command in a running container and hands its output on as it comes; its exit code.
+
+        `given`: a descriptor, what is read from which until its end is the command's standard input.
+        """
         command = list(command)
         with translated(f"run {' '.join(command)} in {container}"):
-            made = self.api.exec_create(container, command)
-            for number, piece in self._frames(made["Id"]):
+            made = self.api.exec_create(container, command, stdin=given is not None)
+            for number, piece in self._frames(made["Id"]) if given is None else self._fed(made["Id"], given):
                 stream = err if number == STDERR else out
                 stream.write(piece)
                 stream.flush()
@@ -72,7 +79,6 @@ class Inside(Client):
 
         docker-py's exec_start reads from the socket, past the buffer of the answer's head: what comes together with
         the head is lost there. Without an upgrade of the connection, the output is the answer's body.
-        https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
         """
         api: Any = self.api
         answer = api._post_json(api._url("/exec/{0}/start", exec_id), data={"Tty": False, "Detach": False}, stream=True)
@@ -80,9 +86,24 @@ class Inside(Client):
             api._raise_for_status(answer)
             with suppress(AttributeError):  # over ssh there is no socket, and no timeout on it
                 api._disable_socket_timeout(api._get_raw_response_socket(answer))
-            while len(head := answer.raw.read(8)) == 8:
-                number, size = struct.unpack(">BxxxL", head)
-                yield number, answer.raw.read(size)
+            yield from _frames_in(answer.raw.read)
+
+    def _fed(self, exec_id: str, given: int) -> Iterator[tuple[int, bytes]]:
+        """The same of an exec that has an input, which a thread brings it: the command may end before the input does.
+        Here the connection is upgraded, for its one half ends before the other."""
+        connection: Any = self.api.exec_start(exec_id, socket=True)
+        answer = getattr(connection, "_response", connection)
+        with closing(answer):
+            cast("Any", self.api)._disable_socket_timeout(connection)
+            feeding = (given, getattr(connection, "_sock", connection))
+            threading.Thread(target=_feed, args=feeding, name="stdin", daemon=True).start()
+            # Not the socket, from which the buffer of the answer's head has read already.
+            yield from _frames_in(answer.raw._fp.fp.read)
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether a command can be told that its input ends: Python's TLS has no end of one half of a connection."""
+        return not self.api.base_url.startswith("https")
 
     @contextmanager
     def open_terminal(self, container: str, command: Iterable[str]) -> Iterator[tuple[str, socket.socket, bytes]]:
@@ -191,6 +212,22 @@ class Inside(Client):
                 if "timed out" not in str(error):
                     raise
                 raise OrchestratorError(f"{container} did not end within {timeout:.0f} s.") from error
+
+
+def _frames_in(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
+    """(stream, what was written to it), of a connection that carries several streams.
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach"""
+    while len(head := read(8)) == 8:
+        number, size = struct.unpack(">BxxxL", head)
+        yield number, read(size)
+
+
+def _feed(given: int, connection: socket.socket) -> None:
+    # A command that has ended reads no more, and nothing is wrong with that.
+    with suppress(OSError):
+        while data := os.read(given, 65536):
+            connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
 
 
 def _buffered(answer: Any) -> bytes:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import docker.errors
@@ -412,6 +417,29 @@ def test_exec_passes_output_and_exit_code(stack: Project) -> None:
     unknown = stack.run("exec", "nosuch", "true", check=False)
     assert unknown.code == 2
     assert "there is no service 'nosuch'" in unknown.stderr
+
+
+def test_exec_passes_its_input(stack: Project, tmp_path: Path) -> None:
+    def piped(source: Any, *command: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "orchestrator", "exec", "app", *command]
+        return subprocess.run(
+            words, cwd=stack.root, env=stack.env, stdin=source, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(3_000_000))
+    with large.open("rb") as file:
+        said = piped(file, "sha256sum")
+    assert (said.returncode, said.stdout.split()[0]) == (0, hashlib.sha256(large.read_bytes()).hexdigest()), said
+    # A command that does not read it ends when it ends, however long the input goes on.
+    with large.open("rb") as file:
+        assert piped(file, "sh", "-c", "echo out; echo err >&2; exit 7").returncode == 7
+    waiting, _held = os.pipe()
+    with os.fdopen(waiting, "rb") as file, os.fdopen(_held, "wb"):
+        said = piped(file, "sh", "-c", "echo out; echo err >&2")
+    assert (said.returncode, said.stdout) == (0, "out\n")
+    assert "err" in said.stderr
+    assert piped(subprocess.DEVNULL, "cat").stdout == ""
 
 
 def test_status(stack: Project) -> None:

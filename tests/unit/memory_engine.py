@@ -549,7 +549,11 @@ class MemoryEngine(Engine):
         running.config, running.loaded = folder, files.get(proxy.FILE, b"").decode()
         return 0, ""
 
-    def stream_in(self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes]) -> int:
+    takes_input = True
+
+    def stream_in(
+        self, container: str, command: Iterable[str], out: IO[bytes], err: IO[bytes], given: int | None = None
+    ) -> int:
         code, text = self.run_in(container, command)
         out.write(text.encode())
         return code

@@ -13,7 +13,7 @@ from orchestrator.checked import keys
 from orchestrator.errors import UsageError
 from orchestrator.interpolation import interpolate, used_variables, variables_in
 from orchestrator.model import Bind, Port, masked
-from orchestrator.schema import Host, Services
+from orchestrator.schema import Host, Services, size
 from orchestrator.settings import Settings, for_compose, load
 from orchestrator.sources import ENVIRONMENTS, Problems, read_env_file
 from orchestrator.stack import build_stack
@@ -420,7 +420,7 @@ def test_development_has_the_source_mounted_and_no_proxy(root: Path) -> None:
     assert (production.front, production.service("app").binds, production.service("app").ports) == ("proxy", (), ())
 
 
-@pytest.mark.parametrize("bind", ["0.0.0.1", "192.168.1.5", "::", "999.1.1.1"])
+@pytest.mark.parametrize("bind", ["0.0.0.1", "192.168.1.5", "::"])
 def test_without_a_proxy_only_this_machine_reaches_the_app(root: Path, bind: str) -> None:
     (told,) = errors(root, "development", HTTP_BIND=bind)
     assert told.startswith(f"environment: HTTP_BIND = '{bind}': must be of this machine alone, such as 127.0.0.1")
@@ -472,3 +472,16 @@ def test_production_runs_everything_and_mounts_nothing(root: Path, edit: Edit, o
 def test_what_of_the_checkout_may_be_mounted(root: Path, old: str, new: str, told: str) -> None:
     development(root, old, new)
     assert told in " ".join(errors(root, "development"))
+
+
+@pytest.mark.parametrize("bind", ["999.1.1.1", "127.0.0.256", "127.0.0", "127.0.0.1.", "127.0.0.01"])
+def test_an_address_that_is_none_is_refused(root: Path, bind: str) -> None:
+    (told,) = errors(root, "production", HTTP_BIND=bind)
+    assert told == f"environment: HTTP_BIND = '{bind}': must be an IP address, such as 127.0.0.1 or 0.0.0.0"
+
+
+def test_no_memory_at_all_is_no_size() -> None:
+    assert size("256m") == 256 * 1024 * 1024
+    for text in ("0m", "00g", "m", "-1m", "1", 1):
+        with pytest.raises(ValueError, match="must be a size"):
+            size(text)

@@ -138,21 +138,22 @@ def compared(title: str, links: Sequence[wrk.Load], bare: Sequence[wrk.Load]) ->
 def memory(where: Stand, requests: int) -> tuple[list[Bound], str]:
     """The app container's, after a quarter, half and all of the requests."""
     script, done = where.script(), 0
-    # Started anew, for what is kept in memory of the files that the seeding wrote is counted as the container's.
+    # Started anew, for the seeding has left more than the service needs.
     where.project.one("app").restart(timeout=40)
     until(lambda: where.project.health()["app"] == "running healthy", 60, "the app is healthy")
     app = where.project.one("app")
-    found: dict[int, float] = {0: used(app)}
+    found = {0: used(app)}
     for upto in (requests // 4, requests // 2, requests):
         while done < upto:
             load = wrk.run(where.direct, script, 5)
             assert load.requests, "nothing was answered"
             done += load.requests
         found[done] = used(app)
-        say(f"  {found[done] / MB:.0f} MB after {done} requests")
-    most, grown = max(found.values()), list(found.values())[-1] - list(found.values())[1]
-    lines = ["| requests | app container's memory |", "|---|---|"]
-    lines += [f"| {number} | {size / MB:.1f} MB |" for number, size in found.items()]
+        say(f"  {found[done].own / MB:.0f} MB after {done} requests, {found[done].shown / MB:.0f} with cached files")
+    sizes = [one.own for one in found.values()]
+    most, grown = max(sizes), sizes[-1] - sizes[1]
+    lines = ["| requests | app container's memory | with cached files (`docker stats`) |", "|---|---|---|"]
+    lines += [f"| {number} | {one.own / MB:.1f} MB | {one.shown / MB:.1f} MB |" for number, one in found.items()]
     return [
         Bound(
             f"app container's memory, up to {done} requests", f"{most / MB:.0f} MB", "at most 120 MB", most <= MEMORY
@@ -161,12 +162,23 @@ def memory(where: Stand, requests: int) -> tuple[list[Bound], str]:
     ], "\n".join(lines)
 
 
-def used(container: Container) -> float:
-    """As `docker stats` shows it: without what is only cached of files."""
+@dataclass(frozen=True)
+class Used:
+    """In bytes. `own`: all but files' cache, which the kernel takes back when it needs to; of the database here, which
+    is larger than the bound. `shown`: with the part of that cache that is in use, as `docker stats` has it."""
+
+    own: float
+    shown: float
+
+
+def used(container: Container) -> Used:
     stats: Any = container.stats(stream=False)
-    usage = stats["memory_stats"]
-    details = usage.get("stats", {})
-    return float(usage["usage"] - details.get("inactive_file", details.get("total_inactive_file", 0)))
+    usage, details = float(stats["memory_stats"]["usage"]), stats["memory_stats"].get("stats", {})
+    # With the first version of control groups the names begin with total_.
+    active, inactive = (
+        float(details.get(f"total_{name}", details.get(name, 0))) for name in ("active_file", "inactive_file")
+    )
+    return Used(usage - active - inactive, usage - inactive)
 
 
 def pages(where: Stand) -> tuple[list[Bound], str]:
@@ -206,14 +218,14 @@ def description() -> list[Bound]:
     """The API held against its own description, for long; in this process."""
     say("the API against its description")
     found = schema.checked(EXAMPLES)
-    for failure in found.failures:
-        say(f"  {failure}")
+    for line in (*found.failures, *found.slow):
+        say(f"  {line}")
     total = sum(found.requests.values())
     failed, large = len(found.failures) + len(found.never_good), found.large
     return [
         Bound(f"failures that schemathesis finds in {total} requests", str(failed), "0", failed == 0),
         Bound("answers over 1 MB among them", str(large), "0", large == 0),
-        Bound("answers slower than 100 ms among them", str(found.slow), "0", found.slow == 0),
+        Bound("answers slower than 100 ms among them", str(len(found.slow)), "0", not found.slow),
     ]
 
 
@@ -227,7 +239,7 @@ def measured(only: str, rounds: int, requests: int, links: int = LINKS, clicks: 
             return table(rows), all_met(rows)
     with stand(links, clicks) as where:
         parts: dict[str, Callable[[], tuple[list[Bound], str]]] = {
-            "redirects": lambda: (redirects(where, rounds, 10), ""),
+            "redirects": lambda: (redirects(where, rounds, 5), ""),
             "memory": lambda: memory(where, requests),
             "pages": lambda: pages(where),
         }

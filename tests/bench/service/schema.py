@@ -35,12 +35,13 @@ def _lines(_context: Any, value: Any) -> bytes:
 
 @dataclass
 class Checked:
-    """`requests` by "METHOD /path" and status; `failures` as lines to read; how many answers were slow or large."""
+    """`requests` by "METHOD /path" and status; `failures` and `slow` answers as lines to read; how many answers were
+    large."""
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
-    slow: int = 0
     large: int = 0
     failures: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
 
     @property
     def never_good(self) -> list[str]:
@@ -123,7 +124,9 @@ def _note(recorder: Any, found: Checked) -> None:
         if interaction is not None and interaction.response is not None:
             label = f"{node.value.method} {node.value.operation.path}"
             found.requests[label, interaction.response.status_code] += 1
-            found.slow += interaction.response.elapsed > SLOW
+            took = interaction.response.elapsed
+            if took > SLOW:
+                found.slow.append(f"{label} took {took * 1000:.0f} ms, status {interaction.response.status_code}")
             found.large += len(interaction.response.content or b"") > LARGE
         for checked in recorder.checks.get(case, ()):
             if checked.failure_info is not None:
