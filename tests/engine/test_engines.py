@@ -102,6 +102,8 @@ def test_all_of_it_over_ssh(remote: Project, ssh: Ssh) -> None:
     assert "/.api/links" in remote.run("logs", "proxy").stdout
     done = remote.run("exec", "app", "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
     assert (done.code, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    # DEVNULL is an input, too, and its end reaches the command.
+    assert remote.run("exec", "app", "cat", seconds=30).stdout == ""
     assert remote.json("doctor")["ok"], remote.run("doctor", check=False).stdout
     for container in remote.containers():
         settings = container.attrs["HostConfig"]
