@@ -87,8 +87,9 @@ class SqliteFile(APSWDatabase):  # type: ignore[misc]
         """True when this thread's connection holds another file than the one at the path."""
         return not self.is_closed() and getattr(self._opened, "file", None) != self._file_now()
 
-    def rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        """All rows of a query, by this thread's connection and its prepared statement, without peewee's layers.
+    def first(self, sql: str, values: tuple[Any, ...]) -> Any:
+        """The first row of a query or None, by this thread's connection and its prepared statement, without peewee's
+        layers.
 
         For reading alone: for LOOKS_AGAIN it may still be the file that was at the path before.
         """
@@ -96,8 +97,11 @@ class SqliteFile(APSWDatabase):  # type: ignore[misc]
         if connection is None or now - self._opened.seen > LOOKS_AGAIN:
             ensure_open()
             connection, self._opened.seen = self._state.conn, now
-        found: list[Any] = connection.execute(sql, values).fetchall()
-        return found
+        cursor = connection.execute(sql, values)
+        row = next(cursor, None)
+        # Not read to its end: each step into SQLite hands the interpreter to another thread.
+        cursor.close()
+        return row
 
     def create(self) -> None:
         """Make the file where there is none, and put it into WAL mode, which it then keeps."""
@@ -191,17 +195,16 @@ def dispose() -> None:
 
 def find_target(key: str) -> tuple[int, str, int | None] | None:
     """(id, url, expires) of the link that has this folded name or had it, or None. Raises a database error."""
-    rows = _rows(FIND_TARGET, key) or _rows(FIND_RENAMED, key)
-    return rows[0] if rows else None
+    found: tuple[int, str, int | None] | None = _first(FIND_TARGET, key) or _first(FIND_RENAMED, key)
+    return found
 
 
-def _rows(sql: str, key: str) -> list[Any]:
+def _first(sql: str, key: str) -> Any:
     chosen = database.obj
     if isinstance(chosen, SqliteFile):
-        return chosen.rows(sql, (key,))
+        return chosen.first(sql, (key,))
     ensure_open()
-    found: list[Any] = chosen.execute_sql(sql.replace("?", chosen.param), (key,)).fetchall()
-    return found
+    return chosen.execute_sql(sql.replace("?", chosen.param), (key,)).fetchone()
 
 
 def has_triggers() -> bool:

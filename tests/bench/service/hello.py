@@ -1,6 +1,6 @@
 """What redirects are measured beside: the smallest Flask application, under the service's own gunicorn settings.
 
-In a container of the app's image with its limits, alone behind a container of the proxy's image.
+In a container of the app's image with its limits and health check, alone behind a container of the proxy's image.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import docker
+from docker.models.containers import Container
 
-from tests.engine.stack import Project, free_port, until
+from tests.engine.stack import Project, until
 
 APP = """
 from flask import Flask
@@ -31,6 +32,9 @@ with open("/opt/app/gunicorn.conf.py") as file:
     exec(file.read())
 del on_starting, post_fork, post_worker_init, worker_exit
 """
+
+
+HEALTH = ("Test", "Interval", "Timeout", "Retries", "StartPeriod")
 
 
 def _tar(files: dict[str, str]) -> bytes:
@@ -52,38 +56,36 @@ def address(container: Any) -> str:
 
 @contextlib.contextmanager
 def hello(client: docker.DockerClient, project: Project) -> Iterator[tuple[str, str]]:
-    """(its address, its address behind the proxy) while the block runs; images and limits are the project's."""
+    """(its address, its address behind the proxy) while the block runs; images, limits and checks are the project's."""
     with contextlib.ExitStack() as stack:
         name = f"{project.name}-hello"
         network = client.networks.create(name)
         stack.callback(network.remove)
-        made = {}
+        made: dict[str, Container] = {}
         for service in ("app", "proxy"):
-            container = project.one(service)
-            like, image = container.attrs["HostConfig"], str(container.attrs["Image"])
-            port = {"8080/tcp": ("127.0.0.1", free_port())} if service == "proxy" else None
-            container = client.containers.create(
-                image,
-                ["gunicorn", "-c", "/opt/hello/settings.py", "--chdir", "/opt/hello", "hello:app"]
-                if not port
-                else None,
+            ours = project.one(service)
+            like, health = ours.attrs["HostConfig"], dict(ours.attrs["Config"]["Healthcheck"])
+            command = None
+            if service == "app":
+                command = ["gunicorn", "-c", "/opt/hello/settings.py", "--chdir", "/opt/hello", "hello:app"]
+                health["Test"] = [*health["Test"][:-1], "/"]
+            container = made[service] = client.containers.create(
+                str(ours.attrs["Image"]),
+                command,
                 name=f"{name}-{service}",
                 network=name,
                 networking_config={name: client.api.create_endpoint_config(aliases=[service])},
                 mem_limit=like["Memory"],
                 memswap_limit=like["Memory"],
                 nano_cpus=like["NanoCpus"],
-                ports=port,
+                # Ours is asked each second, too, and what asks counts among its container's processes.
+                healthcheck={key.lower() if key != "StartPeriod" else "start_period": health[key] for key in HEALTH},
             )
             stack.callback(container.remove, force=True)
             if service == "app":
                 container.put_archive("/opt", _tar({"hello/settings.py": SETTINGS, "hello/hello.py": APP}))
             container.start()
-            made[service] = (container, port)
-        direct = f"http://{address(made['app'][0])}:8000"
-        published = made["proxy"][1]
-        assert published is not None
-        behind = f"http://127.0.0.1:{published['8080/tcp'][1]}"
+        direct, behind = f"http://{address(made['app'])}:8000", f"http://{address(made['proxy'])}:8080"
         for url in (direct, behind):
             until(lambda url=url: answers(url), 30, f"{url} answers")  # type: ignore[misc]
         yield direct, behind
