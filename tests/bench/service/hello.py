@@ -1,4 +1,5 @@
-"""What redirects are measured beside: the smallest Flask application, under the service's own gunicorn settings.
+"""What redirects are measured beside: the smallest Flask application, and an answer of nothing, under the service's
+own gunicorn settings.
 
 In a container of the app's image with its limits and health check, alone behind a container of the proxy's image.
 """
@@ -19,12 +20,19 @@ from tests.engine.stack import Project, until
 APP = """
 from flask import Flask
 
-app = Flask(__name__)
+hello = Flask(__name__)
 
 
-@app.get("/")
-def hello():
+@hello.get("/")
+def greet():
     return "Hello, World!"
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] != "/nothing":
+        return hello(environ, start_response)
+    start_response("302 Found", [("Location", "/"), ("Cache-Control", "no-store"), ("Content-Length", "0")])
+    return ()
 """
 #: All but the hooks, which are the service's own.
 SETTINGS = """

@@ -97,21 +97,26 @@ def stand(links: int, clicks: int) -> Iterator[Stand]:
 
 
 def redirects(where: Stand, rounds: int, seconds: float) -> list[Bound]:
-    """In pairs, in turn: a machine that slows down slows both."""
+    """In turn: a machine that slows down slows all of them."""
     found: list[Bound] = []
-    ours, theirs = where.script(), wrk.script(where.folder, "hello", ["/"])
+    ours = where.script()
+    theirs, nothing = (wrk.script(where.folder, name, [f"/{name}"]) for name in ("", "nothing"))
     with hello(where.client, where.project) as (hello_direct, hello_behind):
-        for title, pair in {
-            "through gunicorn": ((where.direct, ours), (hello_direct, theirs)),
-            "through the proxy": ((where.behind, ours), (hello_behind, theirs)),
+        for title, asked in {
+            "through gunicorn": ((where.direct, ours), (hello_direct, theirs), (hello_direct, nothing)),
+            "through the proxy": ((where.behind, ours), (hello_behind, theirs), (hello_behind, nothing)),
         }.items():
             say(f"redirects {title}")
-            for url, paths in pair:
+            for url, paths in asked:
                 wrk.run(url, paths, 2)  # what is done only once
-            runs = [[wrk.run(url, paths, seconds) for url, paths in pair] for _ in range(rounds)]
-            for links, bare in runs:
-                say(f"  {links.rate:.0f} and {bare.rate:.0f} requests/s, p99 {links.p99:.1f} and {bare.p99:.1f} ms")
+            runs = [[wrk.run(url, paths, seconds) for url, paths in asked] for _ in range(rounds)]
+            for links, bare, least in runs:
+                say(f"  {links.rate:.0f}, {bare.rate:.0f}, {least.rate:.0f}/s; p99 {links.p99:.1f}, {bare.p99:.1f} ms")
             found += compared(title, [run[0] for run in runs], [run[1] for run in runs])
+            limit = statistics.median(least.rate / bare.rate for _, bare, least in runs)
+            found.append(
+                Bound(f"an answer {title} that takes no time at all / a bare Flask's", f"{limit:.2f}", "-", True)
+            )
     return found
 
 

@@ -35,9 +35,9 @@ class Load:
 
 def script(folder: Path, name: str, paths: Sequence[str]) -> Path:
     """The file that makes wrk ask for these paths."""
-    listed = folder / f"{name}.txt"
+    listed = folder / f"paths-{name}.txt"
     listed.write_text("".join(f"{path}\n" for path in paths))
-    made = folder / f"{name}.lua"
+    made = folder / f"paths-{name}.lua"
     made.write_text(SCRIPT % listed)
     return made
 
