@@ -280,8 +280,9 @@ def wait_healthy(name: str, timeout: float, engine: Engine, say: Callable[[str],
     _fail_if_ended(container, engine, say)
     if _turned_healthy(container, min(timeout, GIVES_WAY_FOR), engine, say):
         return
-    # On a machine that is busy with other things it would never get its turn.
-    _weigh(name, create_args.CPU_SHARES, engine)
+    if document["HostConfig"].get("CpuShares") == create_args.GIVES_WAY:
+        # On a machine that is busy with other things it would never get its turn.
+        _weigh(name, create_args.CPU_SHARES, engine)
     if _turned_healthy(container, timeout, engine, say):
         return
     document = engine.inspect(name)
