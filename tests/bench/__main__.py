@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     elif options.name == "service":
         tables, right = service.measured(options.only, options.rounds, options.requests, options.links, options.clicks)
     elif options.name == "engines":
-        tables, right = engines.measured(options.only)
+        tables, right = engines.measured(options.only, README.read_text())
     elif options.name == "development":
         tables, right = development.measured(options.rounds)
     elif options.name == "faults":

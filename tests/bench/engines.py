@@ -195,8 +195,9 @@ def running(kind: Kind) -> Iterator[Beside]:
             engine.remove()
 
 
-def measured(only: str = "") -> tuple[str, bool]:
-    """The table, as Markdown; and whether every test of every engine that could be run has passed."""
+def measured(only: str = "", earlier: str = "") -> tuple[str, bool]:
+    """The table, as Markdown; and whether every test of every engine that could be run has passed. `only`: a
+    name or a part of some; the other engines keep the lines that they have in the table of `earlier`."""
     usual = docker.from_env(timeout=300)
     bases = peers.bases(usual)
     lines = [
@@ -204,15 +205,19 @@ def measured(only: str = "") -> tuple[str, bool]:
         f"|---|---|---|{'---|' * len(TESTS)}",
     ]
     failed: list[str] = []
+    chosen = [kind for kind in KINDS if kind.name == only] or [kind for kind in KINDS if only in kind.name]
     for kind in KINDS:
-        if only in kind.name:
-            try:
-                cells, wrong = _row(kind, usual, bases)
-            except (OSError, AssertionError) as error:
-                last = (str(error).strip().splitlines() or [""])[-1]
-                cells, wrong = [f"did not start: {last}", "", *("" for _ in TESTS)], ["start"]
-            lines.append(f"| {kind.name} | {' | '.join(cells)} |")
-            failed += [f"{kind.name}: {name}" for name in wrong]
+        if kind not in chosen:
+            lines += [row for row in earlier.splitlines() if row.startswith(f"| {kind.name} |")]
+            failed += [row for row in earlier.splitlines() if row.startswith(f"{kind.name}: ")]
+            continue
+        try:
+            cells, wrong = _row(kind, usual, bases)
+        except (OSError, AssertionError) as error:
+            last = (str(error).strip().splitlines() or [""])[-1]
+            cells, wrong = [f"did not start: {last}", "", *("" for _ in TESTS)], ["start"]
+        lines.append(f"| {kind.name} | {' | '.join(cells)} |")
+        failed += [f"{kind.name}: {name}" for name in wrong]
     notes = ["", *failed] if failed else []
     return "\n".join([*lines, *notes]), not failed
 
