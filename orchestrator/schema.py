@@ -30,7 +30,7 @@ def duration(text: object) -> Duration:
 
 def size(text: object) -> Size:
     """`"256m"` as bytes; ValueError for anything else."""
-    if isinstance(text, str) and (match := re.fullmatch(r"([1-9]\d*)([kmgt])b?", text.lower())):
+    if isinstance(text, str) and (match := re.fullmatch(r"(\d+)([kmgt])b?", text.lower())):
         return Size(int(match[1]) * 1024 ** (" kmgt".index(match[2])))
     raise ValueError('must be a size such as "256m" or "1g"')
 

@@ -13,7 +13,7 @@ from orchestrator.checked import keys
 from orchestrator.errors import UsageError
 from orchestrator.interpolation import interpolate, used_variables, variables_in
 from orchestrator.model import Bind, Port, masked
-from orchestrator.schema import Host, Services, size
+from orchestrator.schema import Host, Services
 from orchestrator.settings import Settings, for_compose, load
 from orchestrator.sources import ENVIRONMENTS, Problems, read_env_file
 from orchestrator.stack import build_stack
@@ -478,10 +478,3 @@ def test_what_of_the_checkout_may_be_mounted(root: Path, old: str, new: str, tol
 def test_an_address_that_is_none_is_refused(root: Path, bind: str) -> None:
     (told,) = errors(root, "production", HTTP_BIND=bind)
     assert told == f"environment: HTTP_BIND = '{bind}': must be an IP address, such as 127.0.0.1 or 0.0.0.0"
-
-
-def test_no_memory_at_all_is_no_size() -> None:
-    assert size("256m") == 256 * 1024 * 1024
-    for text in ("0m", "00g", "m", "-1m", "1", 1):
-        with pytest.raises(ValueError, match="must be a size"):
-            size(text)
