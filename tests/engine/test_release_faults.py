@@ -12,7 +12,7 @@ from tests.faults import Fault, Row, Stage
 pytestmark = pytest.mark.engine
 
 #: What other tests show, too: test_release.py by its migrations and hooks, test_bad_input.py by services that exit or
-#: never get healthy; or a row beside it; or, a hook before the release, tests/unit/test_apply.py on an engine in memory.
+#: never get healthy; a row beside it; or, a hook before the release, tests/unit/test_apply.py on an engine in memory.
 ELSEWHERE = (
     "failing migration",
     "failing hook before",

@@ -24,7 +24,7 @@ def test_nobody_is_warned_of_what_only_this_machine_reaches(bind: str) -> None:
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - read, not bound
 
 
-@pytest.mark.parametrize("bind", [EVERYWHERE, "192.168.1.5", "::", "999.1.1.1"])
+@pytest.mark.parametrize("bind", [EVERYWHERE, "192.168.1.5", "::"])
 def test_open_to_all_and_published(bind: str) -> None:
     (warning,) = exposure.warnings(load(ROOT, "production", {"HTTP_BIND": bind, "HTTP_PORT": "8222"}))
     assert f"{bind}:8222" in warning
