@@ -11,7 +11,6 @@ from orchestrator.report import size
 
 #: Bytes; with less, what goes wrong goes wrong for that.
 NEARLY_FULL = 50_000_000
-PRUNE = "`docker system prune` removes what nothing uses."
 
 
 def free(info: Mapping[str, Any], *, local: bool) -> tuple[int, Path] | None:
@@ -31,4 +30,4 @@ def hint(info: Mapping[str, Any], output: str, *, local: bool) -> str:
     if (found is None or found[0] >= NEARLY_FULL) and "no space left" not in output.lower():
         return ""
     where = f" in {found[1]}, where {size(found[0])} are free" if found else ""
-    return f"the engine's disk is full{where}: {PRUNE}"
+    return f"the engine's disk is full{where}: `docker system prune` removes what nothing uses."

@@ -11,8 +11,8 @@ import urllib3
 from docker import APIClient
 from docker.errors import APIError, DockerException
 
+from orchestrator import disk
 from orchestrator.address import Address
-from orchestrator.disk import PRUNE
 from orchestrator.errors import EngineError, NoEngine
 
 
@@ -23,7 +23,7 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except APIError as error:
         explanation = str(error.explanation or error).strip().rstrip(".")
-        hint = f"the engine's disk is full: {PRUNE}" if "no space left" in explanation else ""
+        hint = disk.hint({}, explanation, local=False)
         raise EngineError(f"could not {doing}: {explanation}", hint=hint) from error
     except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         # urllib3's own errors are those of a stream that docker-py reads past requests.

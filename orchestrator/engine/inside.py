@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import requests
 from docker.errors import APIError, NotFound
@@ -91,10 +91,11 @@ class Inside(Client):
     def _fed(self, exec_id: str, given: int) -> Iterator[tuple[int, bytes]]:
         """The same of an exec that has an input, which a thread brings it: the command may end before the input does.
         Here the connection is upgraded, for its one half ends before the other."""
-        connection: Any = self.api.exec_start(exec_id, socket=True)
+        api: Any = self.api
+        connection = api.exec_start(exec_id, socket=True)
         answer = getattr(connection, "_response", connection)
         with closing(answer):
-            cast("Any", self.api)._disable_socket_timeout(connection)
+            api._disable_socket_timeout(connection)
             feeding = (given, getattr(connection, "_sock", connection))
             threading.Thread(target=_feed, args=feeding, name="stdin", daemon=True).start()
             # Not the socket, from which the buffer of the answer's head has read already.

@@ -434,8 +434,8 @@ def test_exec_passes_its_input(stack: Project, tmp_path: Path) -> None:
     # A command that does not read it ends when it ends, however long the input goes on.
     with large.open("rb") as file:
         assert piped(file, "sh", "-c", "echo out; echo err >&2; exit 7").returncode == 7
-    waiting, _held = os.pipe()
-    with os.fdopen(waiting, "rb") as file, os.fdopen(_held, "wb"):
+    waiting, held = os.pipe()
+    with os.fdopen(waiting, "rb") as file, os.fdopen(held, "wb"):
         said = piped(file, "sh", "-c", "echo out; echo err >&2")
     assert (said.returncode, said.stdout) == (0, "out\n")
     assert "err" in said.stderr

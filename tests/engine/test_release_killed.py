@@ -17,7 +17,7 @@ from tests.engine.stack import Project, copy_checkout, removed
 
 pytestmark = pytest.mark.engine
 
-EVERY = 24
+EVERY = 16
 SCENARIOS = [scenario for scenario in kill.SCENARIOS if scenario.name in ("first deploy", "release")]
 
 

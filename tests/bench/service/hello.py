@@ -42,9 +42,6 @@ del on_starting, post_fork, post_worker_init, worker_exit
 """
 
 
-HEALTH = ("Test", "Interval", "Timeout", "Retries", "StartPeriod")
-
-
 def _tar(files: dict[str, str]) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
@@ -87,7 +84,7 @@ def hello(client: docker.DockerClient, project: Project) -> Iterator[tuple[str, 
                 memswap_limit=like["Memory"],
                 nano_cpus=like["NanoCpus"],
                 # Ours is asked each second, too, and what asks counts among its container's processes.
-                healthcheck={key.lower() if key != "StartPeriod" else "start_period": health[key] for key in HEALTH},
+                healthcheck=health,
             )
             stack.callback(container.remove, force=True)
             if service == "app":

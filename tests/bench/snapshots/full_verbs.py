@@ -108,7 +108,11 @@ class Stage:
         # A restore that has begun to replace the data is taken back, which is 3.
         if result.code not in ((1,) if point.verb == "backup" else (1, 3)) or "Traceback" in result.stderr:
             problems.append(f"exit code {result.code}: {result.stderr[-300:]}")
-        told = " ".join(str(result.json[key]) for key in ("error", "hint")) if result.stdout else "nothing"
+        told = (
+            " ".join(str(result.json[key]).rstrip(".") + "." for key in ("error", "hint"))
+            if result.stdout
+            else "nothing"
+        )
         if "space left" not in told and "disk is full" not in told:
             problems.append(f"not told as a full disk: {result.stderr[-300:]}")
         serves = self.project.health().get("app") == "running healthy"
