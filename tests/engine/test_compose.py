@@ -59,6 +59,11 @@ def test_a_fresh_checkout_comes_up_equal_and_is_taken_over(
         "proxy_upstream",
         "backups",
     }
+    # Its backup service keeps to the same schedule, and its snapshots are as good as any.
+    until(lambda: project.json("backups")["snapshots"], 30, "a snapshot that nobody asked for", 0.5)
+    (scheduled,) = project.json("backups")["snapshots"]
+    assert (scheduled["reason"], scheduled["release"], scheduled.get("error")) == ("schedule", "compose", None)
+    assert project.json("verify", scheduled["snapshot"])["ok"] is True
     # Ours sees what it made, and says why it would be made anew.
     status = project.json("status")
     assert {service["health"] for service in status["services"]} == {"healthy"}

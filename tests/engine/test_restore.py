@@ -62,6 +62,7 @@ def test_there_and_back_again(stack: Project, changed: tuple[str, str]) -> None:
         network_mode="none",
         volumes={f"{stack.name}_sqlite_data": {"bind": "/data"}},
     )
+    labels = stack.client.volumes.get(f"{stack.name}_sqlite_data").attrs["Labels"]
     process = stack.start("--json", "restore", snapshot, "--yes")
     seen: set[int] = set()
     while process.poll() is None:
@@ -75,6 +76,7 @@ def test_there_and_back_again(stack: Project, changed: tuple[str, str]) -> None:
     assert seen == {200, 503}, "closed with a page meanwhile, and never an error"
     document = result.json
     assert document["restored"] == snapshot
+    assert stack.client.volumes.get(f"{stack.name}_sqlite_data").attrs["Labels"] == labels != {}
     (warning,) = document["warnings"]
     assert f"{passing.name} was stopped for the restore and does not run again" in warning, "it is gone"
     assert stack.has(f"kept-{mark}")
