@@ -16,8 +16,10 @@ from orchestrator import labels
 from orchestrator.engine.client import Client, translated
 from orchestrator.steps import Image
 
-#: Seconds that another's measuring of the disk is waited for.
+#: Seconds for which the disk is asked about again, and what an engine says that passes: another one measures; or, with
+#: images in containerd's store, a snapshot that a build had went while it was measured.
 MEASURES = 20.0
+PASSES = ("already running", "does not exist: not found")
 
 
 def context_files(root: Path) -> frozenset[str]:
@@ -63,8 +65,8 @@ class Images(Client):
             return {f"{step['Created']} {step['CreatedBy']}": int(step["Size"]) for step in steps}
 
     def disk_usage(self) -> dict[str, Any]:
-        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while, and refuses
-        to do so for two at once: it is then asked again."""
+        """What the engine holds on disk, the sizes of volumes included; it measures, which takes a while, and fails
+        when it is asked by two at once, or when something goes meanwhile: it is then asked again."""
         end = time.monotonic() + MEASURES
         with translated("measure the disk"):
             while True:
@@ -72,7 +74,7 @@ class Images(Client):
                     document: dict[str, Any] = self.api.df()
                     return document
                 except APIError as error:
-                    if "already running" not in str(error) or time.monotonic() > end:
+                    if not any(reason in str(error) for reason in PASSES) or time.monotonic() > end:
                         raise
                     time.sleep(0.1)
 
